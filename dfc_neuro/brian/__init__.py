@@ -1,0 +1,1 @@
+"""The Brian2 engine: cells, circuits and recordings from the text of the models."""

@@ -1,0 +1,1 @@
+"""The files that users write: found, read, validated, resolved and composed."""

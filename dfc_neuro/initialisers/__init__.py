@@ -1,0 +1,1 @@
+"""Where weights start; one module an initialiser."""

@@ -1,0 +1,1 @@
+"""How an update becomes a change of parameters; one module an optimiser."""

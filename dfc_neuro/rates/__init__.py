@@ -1,0 +1,1 @@
+"""The rate engine: Numba kernels for minibatches of layered networks."""
