@@ -1,0 +1,109 @@
+"""Elementwise kernels over one block of samples, in deviation coordinates.
+
+Arrays are one-dimensional views of (samples, units) blocks.  The deviations x of a voltage from
+its feedforward value are small in the published regime, so ``phi(v + x) - phi(v)`` is never
+computed as a difference of nearly equal numbers; in float32 that difference would cost two to
+four digits of the weight update.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+# tanh(x)/x on |x| <= 9 as a rational function of x^2: our own fit, weighted least squares iterated
+# to the minimax of the relative error, which is 1.3e-9 before rounding.
+_P = (0.9999999987256709, 0.13680857190214196, 0.0038695089393724837, 2.8031330452825957e-05,
+      3.0642575580879795e-08, -1.2246281328290931e-11)
+_Q = (1.0, 0.47014189280672447, 0.02725016005568122, 0.0003940715067057392,
+      1.2890364742637792e-06)
+_P32 = tuple(np.float32(c) for c in _P)
+_Q32 = tuple(np.float32(c) for c in _Q)
+_EDGE = np.float32(9.0)
+
+options = {"nogil": True, "cache": True, "error_model": "numpy",
+           "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+def tanh(x):
+    """Hyperbolic tangent: the library's in float64, a rational function in float32."""
+    return math.tanh(x)
+
+
+@overload(tanh, inline="always")
+def _tanh(x):
+    if x != types.float32:
+        return lambda x: math.tanh(x)
+    p0, p1, p2, p3, p4, p5 = _P32
+    q0, q1, q2, q3, q4 = _Q32
+
+    def rational(x):
+        z = min(max(x, -_EDGE), _EDGE)
+        y = z * z
+        top = ((((p5 * y + p4) * y + p3) * y + p2) * y + p1) * y + p0
+        return z * top / ((((q4 * y + q3) * y + q2) * y + q1) * y + q0)
+
+    return rational
+
+
+@njit(**options)
+def deviation(code, v, r, x, out):
+    """Write phi(v + x) - phi(v) to out, given r = phi(v); `code` is the nonlinearity's number."""
+    one = x.dtype.type(1.0)
+    if code == 0:
+        out[:] = x
+    elif code == 1:
+        for i in range(x.size):
+            q = tanh(x[i])
+            out[i] = q * (one - r[i] * r[i]) / (one + r[i] * q)
+    elif code == 2 or code == 3:
+        low = x.dtype.type(0.0) if code == 2 else x.dtype.type(0.2)
+        for i in range(x.size):
+            end = v[i] + x[i]
+            if v[i] > 0:
+                out[i] = x[i] if end > 0 else low * end - v[i]
+            else:
+                out[i] = low * x[i] if end <= 0 else end - low * v[i]
+    else:
+        for i in range(x.size):
+            growth = x.dtype.type(math.expm1(x[i]))
+            out[i] = r[i] * (one - r[i]) * growth / (one + r[i] * growth)
+
+
+@njit(**options)
+def advance(x, apical, basal, k):
+    """One step of the soma: x += k (apical + basal - x)."""
+    keep = x.dtype.type(1.0) - k
+    for i in range(x.size):
+        x[i] = keep * x[i] + k * (apical[i] + basal[i])
+
+
+@njit(**options)
+def relax(apical, drive, k):
+    """One step of the apical compartment: v_A += k (drive - v_A)."""
+    keep = apical.dtype.type(1.0) - k
+    for i in range(apical.size):
+        apical[i] = keep * apical[i] + k * drive[i]
+
+
+@njit(**options)
+def control_step(e0, dr, u, u_int, u_next, dt, alpha, k_p):
+    """One step of the controller: u_int += dt (e - alpha u), u_next = u_int + k_p e."""
+    for i in range(u.size):
+        error = e0[i] - dr[i]
+        u_int[i] += dt * (error - alpha * u[i])
+        u_next[i] = u_int[i] + k_p * error
+
+
+@njit(**options)
+def largest(x):
+    """Largest absolute value; NaN if there is one."""
+    top = x.dtype.type(0.0)
+    for i in range(x.size):
+        size = abs(x[i])
+        if not size <= top:
+            top = size
+    return top

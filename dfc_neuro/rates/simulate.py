@@ -1,0 +1,246 @@
+"""Run a minibatch through a phase of control, in blocks of samples over threads."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import linalg  # noqa: F401  (Numba's matrix product lives in SciPy's BLAS)
+from threadpoolctl import ThreadpoolController
+
+from dfc_neuro.errors import NumericalError
+from dfc_neuro.rates.compile import RuleKernel, compile_rule
+from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.network import Forward, Network, Update, slopes
+from dfc_neuro.rates.nonlinearities import NONLINEARITIES
+
+Array = np.ndarray
+BOUND = 1e6  # a deviation of any voltage beyond this stops a run
+
+
+@dataclass
+class Trajectory:
+    """The stored states of a phase; absolute values, arrays (stored states, B, n)."""
+
+    time_step: Array
+    u: Array
+    v_soma: list[Array]
+    v_basal: list[Array]
+    v_apical: list[Array]
+    r: list[Array]
+
+
+@dataclass
+class Controlled:
+    """What a phase of control leaves behind.
+
+    ``dW`` and ``db`` are means of the rule over samples and over the stored states (over the
+    steps, for feedback weights, whose list is ``dW`` too).  The last state is given as deviations
+    from the feedforward state: ``x`` soma, ``basal``, ``apical`` (lists of (B, n_i)); ``u``
+    (B, n_L) is the control itself.
+    """
+
+    fwd: Forward
+    u: Array
+    x: list[Array]
+    basal: list[Array]
+    apical: list[Array]
+    dW: list[Array]
+    db: list[Array]
+    trajectory: Trajectory | None = None
+
+    @property
+    def update(self) -> Update:
+        return Update(self.dW, self.db)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+@lru_cache(maxsize=1)
+def no_rule() -> RuleKernel:
+    """Return the kernel of a network that does not learn."""
+    return compile_rule("dw/dt = 0*rate_post*rate_pre : 1", None, {})
+
+
+def available_threads() -> int:
+    """Return the number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def deviation(net: Network, fwd: Forward, x: list[Array]) -> list[Array]:
+    """Return phi_i(v_i^- + x_i) - phi_i(v_i^-), without cancellation."""
+    from dfc_neuro.rates import _elementwise
+
+    out = []
+    for name, v, r, x_i in zip(net.nonlinearities, fwd.v, fwd.r, x, strict=True):
+        result = np.empty_like(x_i)
+        _elementwise.deviation(NONLINEARITIES[name].code, v.ravel(), r.ravel(), x_i.ravel(),
+                               result.reshape(-1))
+        out.append(result)
+    return out
+
+
+def _flat(parts: list[Array], dtype: np.dtype) -> Array:
+    return np.concatenate([np.asarray(p, dtype).ravel() for p in parts])
+
+
+def _split(flat: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    ends = np.cumsum([int(np.prod(s)) for s in shapes])
+    return [part.reshape(s) for part, s in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
+
+
+def rule_parameters(rule: RuleKernel, dtype: np.dtype) -> Array:
+    """Return a rule's parameters as the kernels take them; never empty."""
+    return np.array(rule.parameters or (0.0,), dtype)
+
+
+def simulate(
+    net: Network,
+    control: Control,
+    fwd: Forward,
+    delta: Array,
+    *,
+    rule: RuleKernel | None = None,
+    noise: list[Array] | None = None,
+    seed: int | None = None,
+    samples: Array | None = None,
+    record_every: int = 0,
+    bound: float = BOUND,
+    threads: int | None = None,
+) -> Controlled:
+    """Run the controlled dynamics (dfc.md 1.4) from the feedforward state.
+
+    Parameters
+    ----------
+    net : Network
+        Weights; its dtype is the precision of the run.
+    control : Control
+        Constants of the phase.
+    fwd : Forward
+        Feedforward pass of the minibatch, B samples.
+    delta : (B, n_L)
+        Output target minus feedforward output.
+    rule : RuleKernel, optional
+        The rule to average; without it nothing is learned.
+    noise : list of (T - 1, B, n_i), optional
+        Standard normal draws.  Without them `seed` makes the noise, if the control asks for any.
+    seed : int, optional
+        Key of the noise; a sample's noise depends on it and on its number in `samples` only.
+    samples : int (B,), optional
+        Numbers of the samples; 0..B-1 if not given.
+    record_every : int
+        Store every so many states; 0 stores none.
+    bound : float
+        A voltage's deviation beyond which the run stops; 0 turns the guard off.
+    threads : int, optional
+        Threads to use; all that are available if not given.
+
+    Returns
+    -------
+    Controlled
+
+    Raises
+    ------
+    NumericalError
+        If a voltage passes `bound` or is not finite; the message names layer and time.
+    """
+    F = net.dtype
+    B, depth, sizes = len(fwd.x), net.depth, net.sizes
+    rule = rule or no_rule()
+    learn = rule is not no_rule()
+    total, n_L = sum(sizes[1:]), sizes[-1]
+    codes = np.array([NONLINEARITIES[n].code for n in net.nonlinearities], np.int64)
+    W, Q = _flat(net.W, F), _flat(net.Q, F)
+    noisy = 0
+    if noise is not None:
+        noisy = 1
+    elif control.sigma or control.sigma_output:
+        noisy = 2
+    s_hidden, s_output = control.noise_steps
+    constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
+                          control.apical_step, s_hidden, s_output, bound], F)
+    flags = np.array([control.steps, control.delayed, control.proactive, noisy, record_every,
+                      learn], np.int64)
+    gain = slopes(net, fwd)
+    numbers = np.arange(B) if samples is None else np.asarray(samples)
+    p = rule_parameters(rule, F)
+    stored = -(-control.steps // record_every) if record_every else 0
+    size = 64 if B >= 128 else 32
+    blocks = [slice(lo, min(lo + size, B)) for lo in range(0, B, size)]
+
+    def run(block: slice):
+        def cut(parts: list[Array]) -> Array:
+            return _flat([part[block] for part in parts], F)
+
+        S = block.stop - block.start
+        dW = np.zeros(total * n_L if rule.feedback else W.size, F)
+        db = np.zeros(total, F)
+        end = (np.zeros(S * n_L, F), np.zeros(S * total, F), np.zeros(S * total, F),
+               np.zeros(S * total, F))
+        trace = (np.empty((stored, S, n_L), F), *(np.empty((stored, S, total), F)
+                                                  for _ in range(4)))
+        given = (np.ascontiguousarray(np.concatenate([z[:, block] for z in noise], axis=2), F)
+                 if noise is not None else np.empty((0, 0, 0), F))
+        trouble = np.zeros(2, np.int64)
+        rule.module.dynamics(
+            np.array(sizes, np.int64), codes, W, Q, np.ascontiguousarray(fwd.x[block], F),
+            cut(fwd.v), cut(fwd.r), cut(gain), np.ascontiguousarray(delta[block], F),
+            np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
+            0 if seed is None else seed, p, dW, db, end, trace, trouble)
+        return dW, db, end, trace, trouble
+
+    threads = min(threads or available_threads(), len(blocks))
+    with _blas().limit(limits=1, user_api="blas"):
+        done = list(_pool(threads).map(run, blocks)) if threads > 1 else [run(b) for b in blocks]
+
+    troubles = [d[4] for d in done if d[4][0]]
+    if troubles:
+        layer, step = min(troubles, key=lambda at: at[1])
+        raise NumericalError(
+            f"the somatic voltage of layer {layer} passed {bound:g} (or is not finite) at time "
+            f"{step * control.dt:.4g} tau_u (step {step}): the feedback loop is unstable; "
+            "check the stability of Q, or lower dt or k_p")
+
+    def block_shapes(S: int) -> list[tuple[int, ...]]:
+        return [(S, n) for n in sizes[1:]]
+
+    def collect(which: int) -> list[Array]:
+        parts = [_split(d[2][which], block_shapes(d[2][0].size // n_L)) for d in done]
+        return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+
+    count = (control.steps - 1 if rule.feedback else control.steps) * B
+    shapes = ([(n, n_L) for n in sizes[1:]] if rule.feedback
+              else [w.shape for w in net.W])
+    scale = F.type(1.0 / count)
+    dW = _split(sum(d[0] for d in done) * scale, shapes) if learn else []
+    db = _split(sum(d[1] for d in done) * scale, [(n,) for n in sizes[1:]]) if learn else []
+    trajectory = _trajectory(net, fwd, done, record_every) if record_every else None
+    u = np.concatenate([d[2][0].reshape(-1, n_L) for d in done])
+    return Controlled(fwd, u, collect(1), collect(2), collect(3), dW, db, trajectory)
+
+
+def _trajectory(net: Network, fwd: Forward, done: list, every: int) -> Trajectory:
+    traces = [np.concatenate([d[3][k] for d in done], axis=1) for k in range(5)]
+    edges = np.cumsum(net.sizes[1:])[:-1]
+
+    def layers(k: int) -> list[Array]:
+        return [np.ascontiguousarray(a) for a in np.split(traces[k], edges, axis=2)]
+
+    def absolute(k: int, base: list[Array]) -> list[Array]:
+        return [part + free for part, free in zip(layers(k), base, strict=True)]
+
+    return Trajectory(np.arange(len(traces[0])) * every, traces[0], absolute(1, fwd.v),
+                      absolute(2, fwd.v), layers(3), absolute(4, fwd.r))
