@@ -1,0 +1,13 @@
+"""Uniform, variance 2 / (n_in + n_out) (Glorot and Bengio 2010)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfc_neuro.initialisers._shape import Place
+
+
+def draw(place: Place, rng: np.random.Generator) -> np.ndarray:
+    """Return weights of shape (n_to, n_from)."""
+    edge = np.sqrt(3.0) * place.xavier_scale
+    return rng.uniform(-edge, edge, (place.n_to, place.n_from))

@@ -1,0 +1,18 @@
+"""DFC-SSA: rules read at the analytic steady state, one linear solve a sample."""
+
+from __future__ import annotations
+
+from dfc_neuro.methods._step import Minibatch, Step
+from dfc_neuro.rates.rules import apply_rule
+from dfc_neuro.rates.steady_state import steady_control, sweep
+
+USES_Q = True
+
+
+def update(batch: Minibatch) -> Step:
+    """Return the rule at v_i = Q_i u + W_i r_{i-1} + b_i, u = (J Q + alpha I)^{-1} delta."""
+    net, fwd = batch.net, batch.fwd
+    u = steady_control(net, fwd, batch.delta, batch.control.alpha)
+    shift = [u @ Q.T for Q in net.Q]
+    x, basal = sweep(net, fwd, shift)
+    return Step(apply_rule(batch.rule, net, fwd, x, basal, shift), converged=len(u))

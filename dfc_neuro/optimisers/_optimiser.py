@@ -1,0 +1,74 @@
+"""An optimiser at work on a list of arrays: decay, clipping, its state, its steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfc_neuro.errors import ProtocolError, near
+from dfc_neuro.optimisers._clip import clip
+from dfc_neuro.registry import get
+
+Array = np.ndarray
+COMMON = {"name", "lr", "weight_decay", "clip", "clip_norm"}
+
+
+class Optimiser:
+    """Apply ascent directions to parameters by one of the modules of this folder.
+
+    Parameters
+    ----------
+    options : dict
+        ``name``, ``lr`` (a number), and optionally ``weight_decay`` (added to the gradient as
+        ``weight_decay * theta`` after clipping), ``clip`` ("each", "global" or "none"),
+        ``clip_norm``, and what the module's OPTIONS name.
+    where : str
+        The place in the protocol, for messages.
+
+    Raises
+    ------
+    ProtocolError
+        For an unknown option.
+    """
+
+    def __init__(self, options: dict, where: str):
+        self.module = get("optimisers", options.get("name", "sgd"), f"{where}.name")
+        allowed = COMMON | set(self.module.OPTIONS)
+        for key in options:
+            if key not in allowed:
+                raise ProtocolError(f"{where}.{key}", "unknown option", near(key, allowed))
+        self.options = {**self.module.OPTIONS, **options}
+        self.lr = self.options.get("lr")
+        if not isinstance(self.lr, int | float) or isinstance(self.lr, bool) or self.lr < 0:
+            raise ProtocolError(f"{where}.lr", f"is {self.lr!r}",
+                                "a learning rate is a number that is not negative")
+        self.where, self.count = where, 0
+        self.state: list[dict[str, Array]] = []
+
+    def apply(self, parameters: list[Array], ascent: list[Array]) -> None:
+        """Change `parameters` in place along `ascent`."""
+        if not self.state:
+            self.state = [{key: np.zeros_like(p) for key in self.module.STATE}
+                          for p in parameters]
+        gradient = [-a for a in ascent]
+        clip(gradient, self.options.get("clip", "none"), self.options.get("clip_norm", 1.0),
+             self.where)
+        decay = self.options.get("weight_decay", 0.0)
+        self.count += 1
+        for p, g, state in zip(parameters, gradient, self.state, strict=True):
+            if decay:
+                g += p.dtype.type(decay) * p
+            self.module.step(p, g, state, self.count, self.lr, self.options)
+
+    def save(self, prefix: str) -> dict[str, object]:
+        """Return the state under names that begin with `prefix`, for a checkpoint."""
+        saved: dict[str, object] = {f"{prefix}/count": self.count}
+        for i, state in enumerate(self.state):
+            saved |= {f"{prefix}/{key}{i}": value for key, value in state.items()}
+        return saved
+
+    def restore(self, prefix: str, saved: dict, parameters: list[Array]) -> None:
+        """Take back what `save` returned."""
+        self.count = int(saved[f"{prefix}/count"])
+        if self.count:
+            self.state = [{key: np.array(saved[f"{prefix}/{key}{i}"]) for key in self.module.STATE}
+                          for i in range(len(parameters))]
