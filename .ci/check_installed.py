@@ -1,0 +1,83 @@
+"""Check an installed dfc_neuro: a checkout's models, protocols and figures are there and load.
+
+Usage, with the interpreter of the environment and from any folder: check_installed.py CHECKOUT
+"""
+
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import files as installed_files
+from importlib.resources import files
+from pathlib import Path
+
+FOLDERS = ("models", "protocols", "figures")
+JUNK = {".h5", ".ipynb", ".pyc", ".partial", ".orig"}
+
+
+def main(checkout: Path) -> None:
+    """Compare the installed package with the checkout, then open everything it holds."""
+    import dfc_neuro
+
+    package = Path(dfc_neuro.__file__).parent
+    if checkout in package.parents:
+        sys.exit(f"this is the checkout's own package, not an installed one: {package}")
+
+    for folder in FOLDERS:
+        wanted = tracked(checkout, folder)
+        here = Path(str(files(f"dfc_neuro.{folder}")))
+        missing = [path for path in wanted if not (here / path).is_file()]
+        if missing or not wanted:
+            sys.exit(f"not installed from {folder}/: {missing or 'anything at all'}")
+        print(f"{folder}: {len(wanted)} files installed")
+
+    recorded = [Path(str(path)) for path in installed_files("dfc-neuro") or []]
+    strangers = {
+        path.parts[0]
+        for path in recorded
+        if path.parts[0] not in {"dfc_neuro", ".."} and not path.parts[0].endswith(".dist-info")
+    }
+    junk = [str(p) for p in recorded if p.suffix in JUNK and "__pycache__" not in p.parts]
+    if strangers or junk:
+        sys.exit(f"installed and should not be: {sorted(strangers)} {junk}")
+
+    texts = [
+        str(path)
+        for folder in ("models", "protocols")
+        for path in sorted(Path(str(files(f"dfc_neuro.{folder}"))).rglob("*.toml"))
+    ]
+    command("check", *texts)
+    for path in texts:
+        dfc_neuro.load(Path(path).stem)
+    print(f"{len(texts)} models and protocols load by name")
+
+    figures = [path.stem for path in tracked(checkout, "figures") if path.suffix == ".py"]
+    for name in figures:
+        import_module(f"dfc_neuro.figures.{name}")
+    print(f"{len(figures)} figure modules import")
+
+    for words in (["--help"], ["list"], ["doctor"]):
+        command(*words)
+
+
+def tracked(checkout: Path, folder: str) -> list[Path]:
+    """Return the files that git knows below a folder of the checkout, relative to it."""
+    done = subprocess.run(
+        ["git", "-C", str(checkout / folder), "ls-files", "-z", "."],
+        capture_output=True, text=True, check=True,
+    )
+    return [Path(name) for name in done.stdout.split("\0") if name]
+
+
+def command(*words: str) -> None:
+    """Run dfc-neuro of this environment; show what it said only when it failed."""
+    script = Path(sys.executable).parent / "dfc-neuro"
+    done = subprocess.run(
+        [script, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        sys.exit(f"dfc-neuro {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    print(f"dfc-neuro {words[0]}: well")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
