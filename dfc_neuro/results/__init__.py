@@ -1,0 +1,8 @@
+"""Result files: a kill at any moment loses nothing that was saved; read by name and label."""
+
+from dfc_neuro.results._labelled import Group, LabelledArray
+from dfc_neuro.results._provenance import default_path, environment
+from dfc_neuro.results._reader import Result
+from dfc_neuro.results._writer import Writer
+
+__all__ = ["Group", "LabelledArray", "Result", "Writer", "default_path", "environment"]
