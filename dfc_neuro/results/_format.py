@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,9 +57,83 @@ class Layout:
         return STRING if self.dtype == "str" else np.dtype(self.dtype)
 
 
-def open_h5(path: Path, mode: str) -> h5py.File:
-    """Open a file; locks that the file system does not offer are not asked for."""
-    return h5py.File(path, mode, locking="best-effort")
+class _Disk(io.FileIO):
+    """A file to be written that keeps a failure to itself until the HDF5 library is done.
+
+    HDF5 leaves a file that it could not write half open and crashes the process at its end.  So
+    it is told that all is well, and `error` says otherwise.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.error is None:
+            try:
+                return super().truncate(size)
+            except OSError as error:
+                self.error = error
+        return size or 0
+
+
+class NewFile:
+    """An HDF5 file in the making, as `file`.
+
+    Parameters
+    ----------
+    path : path
+        What is there is replaced.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._disk = _Disk(path, "w+")
+        self.file = h5py.File(self._disk, "w")
+
+    def check(self) -> None:
+        """Raise OSError when something could not be written."""
+        if self._disk.error is not None:
+            raise self._disk.error
+
+    def close(self) -> None:
+        """Write what is left, and close; raise OSError when that failed."""
+        self.file.close()
+        with contextlib.suppress(OSError):
+            self._disk.close()
+        self.check()
+
+    def make_durable(self, final: Path) -> None:
+        """Close, then give the file its name, so that a crash leaves the old or the new one."""
+        self.close()
+        with open(self.path, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(self.path, final)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def new_file(path: Path, final: Path) -> Iterator[NewFile]:
+    """Write an HDF5 file under a temporary name; it gets its name when all went well."""
+    new = NewFile(path)
+    try:
+        yield new
+        new.check()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.close()
+        raise
+    new.make_durable(final)
 
 
 @contextmanager
@@ -65,31 +141,9 @@ def writing(path: Path, remedy: str) -> Iterator[None]:
     """Turn a failure to write below `path` into a ResultsError."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        raise ResultsError(str(path), f"cannot be written ({_reason(error)})", remedy) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what the system says, without h5py's internals."""
-    number = getattr(error, "errno", None)
-    if number:
-        return os.strerror(number)
-    text = str(error)
-    if "error message = '" in text:
-        return text.partition("error message = '")[2].partition("'")[0]
-    return text
-
-
-def make_durable(temporary: Path, final: Path) -> None:
-    """Give a finished file its name, so that a crash leaves the old one or the whole new one."""
-    with open(temporary, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(temporary, final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResultsError(str(path), f"cannot be written ({reason})", remedy) from error
 
 
 def to_disk(values: Any, what: str) -> tuple[np.ndarray, str, bool]:

@@ -26,7 +26,7 @@ class Lock:
             if not path.exists() or os.fstat(self._handle).st_ino != path.stat().st_ino:
                 raise BlockingIOError
         except BlockingIOError:
-            self.release()
+            self.close()
             raise ResultsError(
                 str(target),
                 "is being written by another process",
@@ -36,7 +36,7 @@ class Lock:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let others write."""
         if self._handle is not None:
             os.close(self._handle)

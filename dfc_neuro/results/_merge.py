@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dfc_neuro.results._format import NO_COORDINATE, STRING, Layout, open_h5, rows
+from dfc_neuro.results._format import NO_COORDINATE, STRING, Layout, new_file, rows
 from dfc_neuro.results._snapshot import Snapshot
 
 
@@ -27,7 +27,8 @@ class _Scale:
 
 def merge(folder: Path, last: Snapshot, target: Path, attributes: Mapping[str, Any]) -> None:
     """Write the file `target` from the files of the commit `last` in `folder`."""
-    with open_h5(target, "w") as out:
+    with new_file(folder / "merged.h5.tmp", target) as new:
+        out = new.file
         out.attrs.update(attributes)
         for name in sorted(last.layouts):
             _create(out, name, last.layouts[name])
@@ -36,12 +37,13 @@ def merge(folder: Path, last: Snapshot, target: Path, attributes: Mapping[str, A
         sources: list[tuple[str, set[str] | None]] = [(file, None) for file in last.data]
         sources += [(file, _put_there(last, file)) for file in sorted({*last.puts.values()})]
         for file, only in sources:
-            with open_h5(folder / file, "r") as source:
+            with h5py.File(folder / file, "r") as source:
                 for name in sorted(last.layouts):
                     if name in source and (only is None or name in only):
                         group = source[name]
                         start = filled.get(name)
                         filled[name] = _copy(group["values"], out[name], start or 0)
+                        new.check()
                         _collect(coordinates, group, name, last.layouts[name], start is None)
         groups = sorted({name.rpartition("/")[0] for name in last.layouts})
         for group in groups:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dfc_neuro.errors import ResultsError, near
-from dfc_neuro.results._format import NO_COORDINATE, SCHEMA, open_h5
+from dfc_neuro.results._format import NO_COORDINATE, SCHEMA
 from dfc_neuro.results._labelled import Group, LabelledArray, UnknownNameError
 
 
@@ -93,7 +93,7 @@ class Result:
 def _reading(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading; what goes wrong inside becomes a ResultsError."""
     try:
-        with open_h5(path, "r") as file:
+        with h5py.File(path, "r", locking="best-effort") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
         raise _explain(path, error) from error

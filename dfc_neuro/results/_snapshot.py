@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dfc_neuro.errors import ResultsError
-from dfc_neuro.results._format import STRING, Layout, make_durable, open_h5
+from dfc_neuro.results._format import STRING, Layout, new_file
 
 MISSING = object()
 
@@ -52,16 +52,14 @@ class Snapshot:
 def write(folder: Path, snapshot: Snapshot) -> None:
     """Write a state file durably; from then on the commit counts."""
     final = folder / f"{snapshot.number:06d}.state.h5"
-    temporary = final.with_name(final.name + ".tmp")
-    with open_h5(temporary, "w") as file:
+    with new_file(final.with_name(final.name + ".tmp"), final) as new:
         record = {k: v for k, v in vars(snapshot).items() if k not in ("state", "layouts")}
         record["layouts"] = {k: asdict(v) for k, v in snapshot.layouts.items()}
-        file.attrs["record"] = json.dumps(record)
+        new.file.attrs["record"] = json.dumps(record)
         if snapshot.state is not None:
-            group = file.create_group("state")
+            group = new.file.create_group("state")
             for index, (key, value) in enumerate(snapshot.state.items()):
                 _write_item(group, str(index), key, value)
-    make_durable(temporary, final)
 
 
 def newest(folder: Path) -> Snapshot | None:
@@ -70,7 +68,7 @@ def newest(folder: Path) -> Snapshot | None:
     if not names:
         return None
     try:
-        with open_h5(names[-1], "r") as file:
+        with h5py.File(names[-1], "r") as file:
             record = json.loads(file.attrs["record"])
             state = None
             if "state" in file:
@@ -119,7 +117,7 @@ def check_same(folder: Path, old: Snapshot, new: Snapshot) -> None:
 def is_same(path: Path, new: Snapshot) -> bool:
     """Return whether a finished file has the description and seed that are asked for now."""
     try:
-        with open_h5(path, "r") as file:
+        with h5py.File(path, "r") as file:
             return not _differences(dict(file.attrs), new.header)
     except OSError:
         return False

@@ -77,7 +77,7 @@ class Writer:
         self.state: dict[str, Any] | None = None
         self._folder = self.path.with_name(self.path.name + ".partial")
         self._began = time.monotonic()
-        self._files: dict[str, h5py.File] = {}
+        self._files: dict[str, _format.NewFile] = {}
         self._open = False
         made = environment() | {k: _attribute(k, v) for k, v in header.items() if v is not None}
         start = Snapshot(header=made | {"created": _now()})
@@ -135,13 +135,15 @@ class Writer:
         if name in self._layouts and self._layouts[name].grows:
             raise ValueError(f"{name}: was extended before, so it cannot be put")
         with _format.writing(self.path, REMEDY):
-            file = self._pending("put")
+            new = self._pending("put")
+            file = new.file
             if name in file:
                 del file[name]
             group = file.create_group(name)
             group.create_dataset("values", data=array, dtype=layout.h5_dtype())
             for dim, (coordinates, _) in parts.items():
                 group.create_dataset(f"scales/{dim}", **_scale(coordinates, name, dim))
+            new.check()
         self._layouts[name] = layout
 
     def extend(
@@ -168,9 +170,9 @@ class Writer:
         if replace(old, shape=()) != replace(new, shape=()) or old.shape[1:] != new.shape[1:]:
             raise ValueError(f"{name}: cannot extend {old} by {new}")
         with _format.writing(self.path, REMEDY):
-            file = self._pending("data")
-            first = name not in file
-            group = file.require_group(name)
+            pending = self._pending("data")
+            first = name not in pending.file
+            group = pending.file.require_group(name)
             _append(group, "values", array, new.h5_dtype())
             for dim, (coordinates, _) in parts.items():
                 scale = _scale(coordinates, name, dim)
@@ -178,6 +180,7 @@ class Writer:
                     _append(group, f"scales/{dim}", scale["data"], scale["dtype"])
                 elif first:
                     group.create_dataset(f"scales/{dim}", **scale)
+            pending.check()
         length = old.shape[0] + array.shape[0]
         self._layouts[name] = replace(new, shape=(length, *array.shape[1:]))
 
@@ -193,7 +196,6 @@ class Writer:
 
     def finish(self, status: str = "done") -> Path:
         """Merge everything into the final file, give it its name, remove the partial one."""
-        merged = self._folder / "merged.h5.tmp"
         with _format.writing(self.path, REMEDY):
             everything = self._seal(self._last.state)
             attributes = everything.header | {
@@ -201,11 +203,10 @@ class Writer:
                 "status": status,
                 "seconds": everything.seconds,
             }
-            merge(self._folder, everything, merged, attributes)
-            _format.make_durable(merged, self.path)
+            merge(self._folder, everything, self.path, attributes)
         self._open = False
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
+        self._lock.close()
         return self.path
 
     def __enter__(self) -> Writer:
@@ -217,29 +218,27 @@ class Writer:
         elif self._open:
             self._release()
 
-    def _pending(self, role: str) -> h5py.File:
+    def _pending(self, role: str) -> _format.NewFile:
         """Return the file that collects what was extended ("data") or put since the commit."""
         if not self._open:
             raise ValueError(f"{self.path} is finished; nothing can be added")
         if role not in self._files:
             path = self._folder / f"{self._last.number + 1:06d}.{role}.h5.tmp"
-            self._files[role] = _format.open_h5(path, "w")
+            self._files[role] = _format.NewFile(path)
         return self._files[role]
 
     def _seal(self, state: dict[str, Any] | None) -> Snapshot:
         """Close and name the pending files; return the commit that would list them."""
         old, number = self._last, self._last.number + 1
         data, puts = list(old.data), dict(old.puts)
-        for role, file in list(self._files.items()):
+        for role, new in list(self._files.items()):
             final = self._folder / f"{number:06d}.{role}.h5"
-            temporary = Path(file.filename)
             if role == "put":
-                puts.update(dict.fromkeys(_leaves(file), final.name))
+                puts.update(dict.fromkeys(_leaves(new.file), final.name))
             else:
                 data.append(final.name)
             del self._files[role]
-            file.close()
-            _format.make_durable(temporary, final)
+            new.make_durable(final)
         seconds = old.seconds + time.monotonic() - self._began
         layouts = dict(self._layouts)
         return Snapshot(old.header, number, seconds, tuple(data), puts, layouts, state)
@@ -256,13 +255,13 @@ class Writer:
     def _release(self) -> None:
         """Forget what was not committed; leave no trace of a run without a checkpoint."""
         self._open = False
-        for file in self._files.values():
-            with contextlib.suppress(OSError, RuntimeError):
-                file.close()
+        for new in self._files.values():
+            with contextlib.suppress(OSError):
+                new.close()
         self._files.clear()
         if not self._keep:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
+        self._lock.close()
 
 
 def _to_resume(
