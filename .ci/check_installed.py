@@ -60,12 +60,12 @@ def main(checkout: Path) -> None:
 
 
 def tracked(checkout: Path, folder: str) -> list[Path]:
-    """Return the files that git knows below a folder of the checkout, relative to it."""
+    """Return the files, but for pages, that git knows below a folder, relative to it."""
     done = subprocess.run(
         ["git", "-C", str(checkout / folder), "ls-files", "-z", "."],
         capture_output=True, text=True, check=True,
     )
-    return [Path(name) for name in done.stdout.split("\0") if name]
+    return [Path(name) for name in done.stdout.split("\0") if name and not name.endswith(".md")]
 
 
 def command(*words: str) -> None:
