@@ -35,7 +35,8 @@ def controlled(batch: Minibatch, learn: bool) -> tuple[Controlled, Array, Array]
     """
     def run(part: Minibatch) -> Controlled:
         return simulate(part.net, part.control, part.fwd, part.delta,
-                        rule=part.rule if learn else None, seed=part.seed, threads=part.threads)
+                        rule=part.rule if learn else None, seed=part.seed, threads=part.threads,
+                        bound=part.bound)
 
     end = run(batch)
     d, shrunk = residuals(batch, end)

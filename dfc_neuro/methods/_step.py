@@ -13,7 +13,7 @@ import numpy as np
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.network import Forward, Network, Update
-from dfc_neuro.rates.simulate import Controlled
+from dfc_neuro.rates.simulate import BOUND, Controlled
 
 Array = np.ndarray
 
@@ -23,7 +23,8 @@ class Minibatch:
     """One minibatch before it is learned.
 
     ``delta`` (B, n_L) is the output target minus the feedforward output,
-    -lambda dLoss/dr_L; ``nudge`` is lambda.
+    -lambda dLoss/dr_L; ``nudge`` is lambda.  A voltage whose deviation passes ``bound`` stops the
+    run; 0 turns the guard off.
     """
 
     net: Network
@@ -35,6 +36,7 @@ class Minibatch:
     seed: int = 0
     threads: int | None = None
     keep_unconverged: bool = True
+    bound: float = BOUND
 
 
 @dataclass

@@ -232,7 +232,7 @@ def test_condition_1_does_not_change_with_the_unit_of_rate(sizes, hidden, seed):
 @pytest.mark.parametrize("shape", [(3, 4, 2), (2, 2, 4)])
 def test_nullspace_ratio_against_an_explicit_jacobian(shape):
     net = network(shape)
-    fwd, delta = batch(net, B=2)
+    fwd, _ = batch(net, B=2)
     dW = np.random.default_rng(3).normal(size=net.W[0].shape)
     J = jacobian(net, fwd)[0]
     explicit = np.concatenate([np.kron(J[b], fwd.x[b]) for b in range(2)])
