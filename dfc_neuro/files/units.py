@@ -113,8 +113,8 @@ def unit_text(dims: Dimension) -> str:
                 return f"1/{name}" + (f"**{power}" if power > 1 else "")
     for upper in ("volt", "amp", "siemens", "hertz", "mole"):
         for lower in ("second", "volt", "metre**2", "metre", "farad", "volt**2", "metre**3"):
-            base, _, power = lower.partition("**")
-            below = raised(units[base][1], int(power or 1))
+            base, _, exponent = lower.partition("**")
+            below = raised(units[base][1], int(exponent or 1))
             if product(units[upper][1], below, -1) == dims:
                 return f"{upper}/{lower}"
     factors = [name if p == 1 else f"{name}**{p:g}" for name, p in zip(_BASES, dims, strict=True)

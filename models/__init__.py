@@ -1,0 +1,1 @@
+"""What is simulated: cells, synapses, controllers, rules and circuits, as TOML files."""

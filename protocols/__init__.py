@@ -1,0 +1,1 @@
+"""What is done to a model: recordings and learning experiments, as TOML files."""
