@@ -88,7 +88,7 @@ def test_missing_folder(tmp_path, monkeypatch):
     moved = module.ImageSet(**{**vars(found), "folder": str(tmp_path / "none")})
     monkeypatch.setitem(module.SETS, "fashion_mnist", moved)
     with pytest.raises(
-        DataError, match="install Debian's package dataset-fashion-mnist, or set data.source"
+        DataError, match=r"install Debian's package dataset-fashion-mnist, or set data.source"
     ):
         _load("fashion_mnist")
 
