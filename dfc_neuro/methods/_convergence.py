@@ -15,8 +15,15 @@ CONVERGED = 1e-5  # bound on |r_L - (r_L* - alpha u)| / |r_L^-|
 SHRUNK = 0.25  # bound on |e(T)| / |e(0)|
 
 
-def residuals(batch: Minibatch, end: Controlled) -> tuple[Array, Array]:
-    """Return d = |e - alpha u| / |r_L^-| and |e(T)| / |e(0)| for every sample, (B,) each."""
+def residuals(batch: Minibatch, end: Controlled, first_output: bool = False
+              ) -> tuple[Array, Array]:
+    """Return d = |e - alpha u| / |r_L^-| and |e(T)| / |e(0)| for every sample, (B,) each.
+
+    With `first_output`, e(0) is taken against the output of the first sample of the minibatch for
+    all of them, a slip of the published code in its memory-saving controller.
+    """
+    r_L = batch.fwd.r[-1]
+    start = batch.delta + r_L - r_L[:1] if first_output else batch.delta
     error = batch.delta - deviation(batch.net, batch.fwd, end.x)[-1]
 
     def norm(a: Array) -> Array:
@@ -24,10 +31,11 @@ def residuals(batch: Minibatch, end: Controlled) -> tuple[Array, Array]:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         d = norm(error - batch.net.dtype.type(batch.control.alpha) * end.u) / norm(batch.fwd.r[-1])
-        return d, norm(error) / norm(batch.delta)
+        return d, norm(error) / norm(start)
 
 
-def controlled(batch: Minibatch, learn: bool) -> tuple[Controlled, Array, Array]:
+def controlled(batch: Minibatch, learn: bool, first_output: bool = False
+               ) -> tuple[Controlled, Array, Array]:
     """Run the phase of control; return it with masks of converged and diverged samples.
 
     With `learn` the rule is averaged over time.  Unless the batch keeps unconverged samples,
@@ -39,7 +47,7 @@ def controlled(batch: Minibatch, learn: bool) -> tuple[Controlled, Array, Array]
                         bound=part.bound)
 
     end = run(batch)
-    d, shrunk = residuals(batch, end)
+    d, shrunk = residuals(batch, end, first_output)
     good = (d < CONVERGED) & (shrunk < SHRUNK)
     if learn and not batch.keep_unconverged and not good.all():
         if good.any():

@@ -36,6 +36,7 @@ class Minibatch:
     seed: int = 0
     threads: int | None = None
     keep_unconverged: bool = True
+    as_published: bool = False
     bound: float = BOUND
 
 

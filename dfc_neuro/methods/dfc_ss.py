@@ -20,7 +20,7 @@ def update(batch: Minibatch) -> Step:
     that changes nothing.
     """
     net, fwd = batch.net, batch.fwd
-    end, good, bad = controlled(batch, learn=False)
+    end, good, bad = controlled(batch, learn=False, first_output=batch.as_published)
     x, basal, apical = end.x, end.basal, end.apical
     if not batch.keep_unconverged and not good.all():
         keep = good[:, None].astype(net.dtype)

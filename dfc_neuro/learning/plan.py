@@ -1,0 +1,64 @@
+"""What a learning protocol asks for, resolved to the objects that do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfc_neuro.datasets._dataset import Dataset
+from dfc_neuro.rates.compile import RuleKernel
+from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.layered import Layered
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of pass over the data: which weights learn, under which constants of control."""
+
+    name: str
+    learn: str  # "W" or "Q"
+    control: Control
+    own_output: bool  # the target is the network's own output
+    rule: RuleKernel
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the training data; `epoch` counts from 1 and is 0 before the first."""
+
+    phase: Phase
+    epoch: int
+    ends_epoch: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a training run needs, before the first random number is drawn."""
+
+    layered: Layered
+    method: Any
+    method_name: str
+    feedback: str  # learned, fixed or random
+    dataset: Dataset
+    passes: tuple[Pass, ...]
+    batch: int
+    loss: str
+    nudge: float
+    optimisers: dict[str, dict]
+    dtype: np.dtype
+    threads: int | None
+    keep_unconverged: bool
+    as_published: bool
+    record: dict[str, Any]  # name: files.protocols.Record
+    diagnostics: dict[str, Any]  # samples, gamma
+    seed: int
+
+    @property
+    def epochs(self) -> int:
+        return self.passes[-1].epoch if self.passes else 0
+
+    def control_phase(self) -> Phase | None:
+        """Return the first phase in which forward weights learn."""
+        return next((p.phase for p in self.passes if p.phase.learn == "W"), None)

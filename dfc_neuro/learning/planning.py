@@ -1,0 +1,141 @@
+"""From a resolved protocol to a plan."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from dfc_neuro.datasets._dataset import check_sizes
+from dfc_neuro.errors import EngineError, ProtocolError, near
+from dfc_neuro.files.circuits import build_circuit
+from dfc_neuro.files.protocols import LearningProtocol
+from dfc_neuro.files.protocols import Phase as PhaseTable
+from dfc_neuro.files.schema import Circuit
+from dfc_neuro.learning.plan import Pass, Phase, Plan
+from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.layered import layered
+from dfc_neuro.rates.losses import LOSSES
+from dfc_neuro.registry import get
+
+SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
+
+
+def with_keys(circuit: Circuit, keys: dict[str, Any]) -> Circuit:
+    """Return a circuit with dotted keys of its table set, checked anew."""
+    if not keys:
+        return circuit
+    table = copy.deepcopy(circuit.source)
+    for key, value in keys.items():
+        *path, last = key.split(".")
+        part = table
+        for name in path:
+            part = part.setdefault(name, {})
+        part[last] = value
+    return build_circuit(table, circuit.path, circuit.label)
+
+
+def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
+    where = f"{protocol.label}: phases.{name}"
+    numerics = {"dt": protocol.numerics.dt, "integrator": protocol.numerics.integrator}
+    model: dict[str, Any] = {}
+    for key, value in table.keys.items():
+        root, _, rest = key.partition(".")
+        if root != "numerics":
+            model[key] = value
+        elif rest in numerics:
+            numerics[rest] = value
+        else:
+            raise ProtocolError(f"{where}.{key}", "cannot differ between phases",
+                                near(rest, numerics))
+    assert protocol.circuit is not None
+    net = layered(with_keys(protocol.circuit, model))
+    dt = numerics["dt"]
+    if isinstance(dt, bool) or not isinstance(dt, int | float) or dt <= 0:
+        raise ProtocolError(f"{where}.numerics.dt", f"found {dt!r}", "a time step is positive")
+    steps = table.steps if table.steps is not None else round(float(table.duration or 0.0) / dt)
+    if steps < 2:
+        raise ProtocolError(f"{where}.duration", f"holds {steps} steps of dt = {dt:g}",
+                            "give at least two")
+    if numerics["integrator"] not in ("euler", "fast"):
+        raise ProtocolError(f"{where}.numerics.integrator", f"found {numerics['integrator']!r}",
+                            "allowed are euler, fast")
+    output = table.noise if table.noise_output is None else table.noise_output
+    control = Control(
+        alpha=net.control_constant("alpha"), k_p=net.control_constant("k_p"), dt=float(dt),
+        steps=steps, tau=net.in_units_of_tau_u("tau_v"),
+        tau_A=net.in_units_of_tau_u("tau_A") if net.slow_apical else 0.0,
+        transmission=table.transmission, proactive=table.proactive,
+        instant_system=table.instant_system, integrator=str(numerics["integrator"]),
+        sigma=table.noise, sigma_output=output)
+    scale = None
+    if "cells.noise_scale" not in model and table.noise:
+        scale = max(table.noise, SMALLEST_SCALE)
+    return Phase(name, table.learn, control, table.target == "own_output",
+                 net.rule(table.learn, scale))
+
+
+def _passes(protocol: LearningProtocol, phases: dict[str, Phase], feedback_learns: bool
+            ) -> tuple[Pass, ...]:
+    def runs(name: str) -> bool:
+        return phases[name].learn == "W" or feedback_learns
+
+    schedule, passes = protocol.schedule, []
+    for name, count in schedule.before.items():
+        passes += [Pass(phases[name], 0, False)] * (count if runs(name) else 0)
+    names = [name for name in schedule.epoch if runs(name)]
+    for epoch in range(1, schedule.epochs + 1):
+        passes += [Pass(phases[name], epoch, i == len(names) - 1) for i, name in enumerate(names)]
+    return tuple(passes)
+
+
+def _number(protocol: LearningProtocol, key: str, whole: bool) -> Any:
+    value = protocol.data.get(key)
+    kinds: Any = int if whole else int | float
+    if value is None:
+        raise ProtocolError(f"{protocol.label}: data.{key}", "is missing")
+    if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+        raise ProtocolError(f"{protocol.label}: data.{key}", f"found {value!r}",
+                            f"give a positive {'whole ' if whole else ''}number")
+    return value
+
+
+def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
+    """Resolve everything that a training run needs, and check that it fits together.
+
+    Raises
+    ------
+    InputError
+        Before any work is done.
+    """
+    label = protocol.label
+    if protocol.numerics.engine != "rates":
+        raise EngineError(f"{label}: numerics.engine", f"'{protocol.numerics.engine}' does not run "
+                          "learning protocols on data", "engine 'rates' does")
+    if protocol.circuit is None:
+        raise ProtocolError(f"{label}: on", f"'{protocol.on}' is not a circuit",
+                            "learning needs a circuit, such as dfc_layered")
+    method = get("methods", protocol.method, f"{label}: method")
+    batch, nudge = _number(protocol, "batch", True), _number(protocol, "target_stepsize", False)
+    net = layered(protocol.circuit)
+    phases = {name: _phase(protocol, name, table) for name, table in protocol.phases.items()}
+    for phase in phases.values():
+        if phase.learn == "Q" and not phase.own_output:
+            raise ProtocolError(f"{label}: phases.{phase.name}.target", "is the loss",
+                                'feedback weights learn with target = "own_output"')
+    dataset = get("datasets", protocol.data["name"], f"{label}: data.name").load(
+        dict(protocol.data), seed, f"{label}: data")
+    check_sizes(dataset, net.sizes, f"{label}: layers")
+    loss = protocol.data.get("loss", dataset.loss_kind)
+    if loss != dataset.loss_kind or loss not in LOSSES:
+        raise ProtocolError(f"{label}: data.loss", f"'{loss}' does not fit the dataset "
+                            f"'{protocol.data['name']}'", f"it takes {dataset.loss_kind}")
+    learned = protocol.feedback == "learned" and method.USES_Q
+    return Plan(
+        layered=net, method=method, method_name=protocol.method, feedback=protocol.feedback,
+        dataset=dataset, passes=_passes(protocol, phases, learned), batch=batch, loss=loss,
+        nudge=float(nudge), optimisers={k: dict(v) for k, v in protocol.optimisers.items()},
+        dtype=np.dtype(protocol.numerics.precision), threads=protocol.numerics.threads,
+        keep_unconverged=protocol.keep_unconverged, as_published=protocol.as_published,
+        record=dict(protocol.record), diagnostics=dict(protocol.diagnostics), seed=seed)

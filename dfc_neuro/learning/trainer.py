@@ -1,0 +1,163 @@
+"""The passes over the data, and all that a resumed run must remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfc_neuro.datasets._dataset import Split, minibatches
+from dfc_neuro.errors import NumericalError
+from dfc_neuro.learning.plan import Pass, Phase, Plan
+from dfc_neuro.methods._step import Minibatch
+from dfc_neuro.optimisers._optimiser import Optimiser
+from dfc_neuro.rates.losses import LOSSES, errors
+from dfc_neuro.rates.network import Network, forward
+from dfc_neuro.rates.simulate import simulate
+
+Array = np.ndarray
+LARGEST_PARAMETER = 1000.0
+_INITIAL, _SHUFFLE, _NOISE, PROBE = range(4)  # uses of random numbers
+
+
+def stream(seed: int, *use: int) -> np.random.SeedSequence:
+    """Return the random stream of one use; it depends on nothing that came before."""
+    return np.random.SeedSequence(seed, spawn_key=use)
+
+
+@dataclass
+class Tally:
+    """Sums over the minibatches of one pass; each counts by its size (by 1, as published)."""
+
+    weight: int = 0
+    loss: float = 0.0
+    error: float = 0.0
+    converged: int = 0
+    diverged: int = 0
+    neither: int = 0
+
+
+class Trainer:
+    """A network that learns by the passes of a plan."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        rng = np.random.default_rng(stream(plan.seed, _INITIAL))
+        net = plan.layered.draw(rng, plan.feedback)
+        self.net: Network = net.astype(plan.dtype)
+        self.done = 0
+        self._optimisers: dict[str, Optimiser] = {}
+        self._stages: dict[str, str] = {}
+        for kind in ("W", "Q"):
+            self._optimiser(kind, "before")  # finds mistakes in the options before any work
+
+    def _optimiser(self, kind: str, stage: str) -> Optimiser:
+        """Return the optimiser of W or Q; Q has one before the first epoch and another after."""
+        if self._stages.get(kind) != stage:
+            options = dict(self.plan.optimisers.get(kind, {"name": "sgd", "lr": 0.0}))
+            lr = options.get("lr")
+            if isinstance(lr, dict):
+                options["lr"] = lr.get(stage)
+            self._optimisers[kind] = Optimiser(options, f"optimisers.{kind}")
+            self._stages[kind] = stage
+        return self._optimisers[kind]
+
+    def run(self, one: Pass) -> Tally:
+        """Go once over the training data."""
+        plan, data = self.plan, self.plan.dataset.train
+        index = self.done
+        rng = np.random.default_rng(stream(plan.seed, _SHUFFLE, index))
+        noise = stream(plan.seed, _NOISE, index).generate_state(len(data.x) // plan.batch + 2)
+        tally = Tally()
+        for k, rows in enumerate(minibatches(len(data.x), plan.batch, rng)):
+            part = Split(data.x[rows], data.y[rows])
+            if one.phase.learn == "W":
+                self._learn_forward(one, part, int(noise[k]), tally)
+            else:
+                self._learn_feedback(one, part, int(noise[k]))
+        self._check(one)
+        self.done += 1
+        return tally
+
+    def minibatch(self, phase: Phase, part: Split, seed: int) -> tuple[Minibatch, float]:
+        """Return a minibatch ready for a method, and its loss."""
+        plan, net = self.plan, self.net
+        fwd = forward(net, part.x.astype(plan.dtype, copy=False))
+        loss, gradient = LOSSES[plan.loss](fwd.r[-1], _target(part.y, plan.dtype))
+        delta = gradient * plan.dtype.type(-plan.nudge)
+        return Minibatch(net, fwd, delta, plan.nudge, phase.control, phase.rule, seed,
+                         plan.threads, plan.keep_unconverged, plan.as_published), loss
+
+    def _learn_forward(self, one: Pass, part: Split, seed: int, tally: Tally) -> None:
+        batch, loss = self.minibatch(one.phase, part, seed)
+        step = self.plan.method.update(batch)
+        optimiser = self._optimiser("W", "after" if one.epoch else "before")
+        optimiser.apply(self.net.W + self.net.b, step.update.dW + step.update.db)
+        weight = 1 if self.plan.as_published else len(part.x)
+        tally.weight += weight
+        tally.loss += weight * loss
+        tally.error += weight * errors(self.plan.loss, batch.fwd.r[-1], part.y)
+        tally.converged += step.converged
+        tally.diverged += step.diverged
+        tally.neither += step.neither
+
+    def _learn_feedback(self, one: Pass, part: Split, seed: int) -> None:
+        net = self.net
+        fwd = forward(net, part.x.astype(self.plan.dtype, copy=False))
+        end = simulate(net, one.phase.control, fwd, np.zeros_like(fwd.r[-1]),
+                       rule=one.phase.rule, seed=seed, threads=self.plan.threads)
+        trained = self.plan.layered.trained_feedback
+        optimiser = self._optimiser("Q", "after" if one.epoch else "before")
+        optimiser.apply([net.Q[i] for i in trained], [end.dW[i] for i in trained])
+
+    def _check(self, one: Pass) -> None:
+        for name in ("W", "b", "Q"):
+            for i, part in enumerate(getattr(self.net, name)):
+                if not np.abs(part).max() <= LARGEST_PARAMETER:
+                    raise NumericalError(
+                        f"{name}{i + 1} has left the bound {LARGEST_PARAMETER:g} (or is not "
+                        f"finite) in phase '{one.phase.name}' of epoch {one.epoch}: lower "
+                        f"optimisers.{'Q' if name == 'Q' else 'W'}.lr")
+
+    def save(self) -> dict[str, object]:
+        """Return all that a resumed run needs."""
+        state: dict[str, object] = {"done": self.done}
+        for name in ("W", "b", "Q"):
+            for i, part in enumerate(getattr(self.net, name)):
+                state[f"{name}{i + 1}"] = part
+        for kind, optimiser in self._optimisers.items():
+            state[f"{kind}/stage"] = self._stages[kind]
+            state |= optimiser.save(f"optimiser/{kind}")
+        return state
+
+    def restore(self, state: dict) -> None:
+        """Go on where `save` was called."""
+        self.done = int(state["done"])
+        for name in ("W", "b", "Q"):
+            for i, part in enumerate(getattr(self.net, name)):
+                part[...] = state[f"{name}{i + 1}"]
+        for kind, parts in (("W", self.net.W + self.net.b),
+                            ("Q", [self.net.Q[i] for i in self.plan.layered.trained_feedback])):
+            self._optimiser(kind, str(state[f"{kind}/stage"])).restore(
+                f"optimiser/{kind}", state, parts)
+
+    def evaluate(self, part: Split) -> tuple[float, float]:
+        """Return loss and error of the uncontrolled network on a split.
+
+        As published, they are unweighted means over minibatches.
+        """
+        plan = self.plan
+        size = plan.batch if plan.as_published else len(part.x)
+        found = []
+        for start in range(0, len(part.x), size):
+            y = part.y[start:start + size]
+            x = part.x[start:start + size].astype(plan.dtype, copy=False)
+            r = forward(self.net, x).r[-1]
+            loss, _ = LOSSES[plan.loss](r, _target(y, plan.dtype))
+            found.append((loss, errors(plan.loss, r, y)))
+        loss, error = np.mean(found, axis=0)
+        return float(loss), float(error)
+
+
+def _target(y: Array, dtype: np.dtype) -> Array:
+    return y if y.dtype.kind in "iu" else y.astype(dtype, copy=False)

@@ -1,0 +1,227 @@
+"""From a circuit's tables to the layered network that the rate kernels run."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfc_neuro.errors import EngineError
+from dfc_neuro.files import text
+from dfc_neuro.files.schema import Cell, Circuit, Projection, Rule
+from dfc_neuro.files.units import Quantity
+from dfc_neuro.initialisers._shape import Place
+from dfc_neuro.rates.canonical import (
+    REMEDY,
+    check_cell,
+    check_controller,
+    check_observable,
+    nonlinearity,
+)
+from dfc_neuro.rates.compile import RuleKernel, compile_rule
+from dfc_neuro.rates.network import Network
+from dfc_neuro.registry import get
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A feedforward network with one controller.
+
+    `forward` and `feedback` name the projections of W_1..W_L and Q_1..Q_L ("" for a Q that the
+    circuit does not have).
+    """
+
+    circuit: Circuit
+    populations: tuple[str, ...]
+    sizes: tuple[int, ...]
+    nonlinearities: tuple[str, ...]
+    forward: tuple[str, ...]
+    feedback: tuple[str, ...]
+    controller: str
+    slow_apical: bool
+
+    @property
+    def trained_forward(self) -> list[int]:
+        """Layers (from 0) whose W has a rule."""
+        return [i for i, name in enumerate(self.forward) if name in self.circuit.rules]
+
+    @property
+    def trained_feedback(self) -> list[int]:
+        """Layers (from 0) whose Q has a rule."""
+        return [i for i, name in enumerate(self.feedback) if name in self.circuit.rules]
+
+    def cell(self, layer: int) -> Cell:
+        """Return the cell of a layer, counted from 0 after the input."""
+        return self.circuit.cells[self.populations[layer + 1]]
+
+    def in_units_of_tau_u(self, name: str) -> float:
+        """Return a time constant of the cells over that of the controller.
+
+        A plain number counts in units of tau_u already.
+        """
+        values = {self._ratio(self.cell(i), name) for i in range(len(self.forward))}
+        if len(values) > 1:
+            raise EngineError(f"{self.circuit.label}: populations",
+                              f"{name} differs between layers; the rate engine has one", REMEDY)
+        return values.pop()
+
+    def _ratio(self, cell: Cell, name: str) -> float:
+        value = cell.constants[name]
+        if not any(value.dimensions):
+            return value.value
+        tau_u: Quantity = self.circuit.controller_models[self.controller].constants["tau_u"]
+        return value.value / (tau_u.value if any(tau_u.dimensions) else 1.0)
+
+    def control_constant(self, name: str) -> float:
+        """Return a parameter of the controller, in SI units."""
+        return self.circuit.controller_models[self.controller].constants[name].value
+
+    def draw(self, rng: np.random.Generator, feedback: str = "learned") -> Network:
+        """Draw weights: those of the circuit, or weight products for fixed feedback."""
+        n_L = self.sizes[-1]
+        projections = self.circuit.projections
+        W = [_draw(projections[name], Place(n, m), rng, f"{self.circuit.label}: projections.{name}")
+             for name, n, m in zip(self.forward, self.sizes[1:], self.sizes, strict=False)]
+        Q = []
+        for i, name in enumerate(self.feedback):
+            place = Place(self.sizes[i + 1], n_L, tuple(W[i + 1:]))
+            if feedback == "fixed":
+                Q.append(get("initialisers", "weight_product", "feedback").draw(place, rng))
+            elif name:
+                Q.append(_draw(projections[name], place, rng,
+                               f"{self.circuit.label}: projections.{name}"))
+            else:
+                Q.append(np.zeros((place.n_to, n_L)))
+        return Network(W, [np.zeros(n) for n in self.sizes[1:]], Q, self.nonlinearities)
+
+    def rule(self, learn: str, noise_scale: float | None = None) -> RuleKernel:
+        """Compile the rule of the forward ("W") or feedback ("Q") projections.
+
+        Raises
+        ------
+        EngineError
+            If the projections have different rules, or one that the rate level cannot run.
+        """
+        names = self.forward if learn == "W" else self.feedback
+        rules = {name: self.circuit.rules[name] for name in names if name in self.circuit.rules}
+        if not rules:
+            raise EngineError(f"{self.circuit.label}: projections",
+                              f"none of {', '.join(names)} has a rule", "give them a rule")
+        first = next(iter(rules.values()))
+        for name, rule in rules.items():
+            if rule.source != first.source or rule.constants != first.constants:
+                raise EngineError(f"{self.circuit.label}: projections.{name}",
+                                  "has another rule than its siblings; the rate engine has one "
+                                  "for all W and one for all Q", REMEDY)
+        for i in range(len(self.forward)):
+            for observable in first.reads.post:
+                check_observable(self.cell(i), observable)
+        kernel = _compile(first, self.cell(0), noise_scale)
+        if kernel.feedback != (learn == "Q"):
+            raise EngineError(first.label, f"reads {', '.join(first.reads.pre)} on its presynaptic "
+                              f"side, which projections of {learn} do not offer", REMEDY)
+        return kernel
+
+
+def _draw(projection: Projection, place: Place, rng: np.random.Generator, where: str) -> np.ndarray:
+    w = projection.w
+    if isinstance(w, int | float):
+        return np.full((place.n_to, place.n_from), float(w))
+    name = w["name"] if isinstance(w, dict) else w
+    return get("initialisers", name, f"{where}.w").draw(place, rng)
+
+
+def _compile(rule: Rule, cell: Cell, noise_scale: float | None) -> RuleKernel:
+    if rule.on_pre or rule.on_post or rule.reads.pre.get("spikes") or rule.reads.post.get("spikes"):
+        raise EngineError(rule.label, "needs spikes, which the rate level does not have",
+                          "run it on spiking cells with engine 'brian'")
+    if rule.pre or rule.post:
+        raise EngineError(rule.label, "has filtered states of its own, which the rate engine does "
+                          "not keep", REMEDY)
+
+    def right_side(side: str, name: str) -> str | None:
+        lines = rule.part(side)
+        if not lines:
+            return None
+        if len(lines) > 1 or lines[0].name != name or lines[0].tree is None:
+            raise EngineError(f"{rule.label}: {side}", f"is more than one equation d{name}/dt",
+                              REMEDY)
+        tree = text.inline(lines[0].tree, rule.definitions, f"{rule.label}: {side}")
+        return f"d{name}/dt = {ast.unparse(tree)} : 1"
+
+    synapse = right_side("synapse", "w")
+    if synapse is None:
+        raise EngineError(f"{rule.label}: synapse", "is empty", "write dw/dt = ... : 1")
+    parameters = {name: q.value for name, q in rule.constants.items()}
+    if "noise_scale" in rule.reads.post:
+        own = cell.constants["noise_scale"].value
+        parameters["noise_scale_post"] = own if noise_scale is None else noise_scale
+    return compile_rule(synapse, right_side("bias", "b"), parameters, rule.label)
+
+
+def layered(circuit: Circuit) -> Layered:
+    """Return the layered network that a circuit describes.
+
+    Raises
+    ------
+    EngineError
+        If it is not a chain of all-to-all layers with one controller, or if the text of a cell or
+        controller is not what the kernels compute.  The message names file, key and the engine
+        that can run it.
+    """
+    label = circuit.label
+    sources = [name for name, p in circuit.populations.items() if p.source]
+    if len(sources) != 1 or circuit.populations[sources[0]].source != "rate":
+        raise EngineError(f"{label}: populations", "the rate engine needs one source of rates, "
+                          f"found {sources or 'none'}", REMEDY)
+    into: dict[str, tuple[str, str]] = {}
+    feedback: dict[str, str] = {}
+    for name, p in circuit.projections.items():
+        where = f"{label}: projections.{name}"
+        origin, _, read = p.from_.partition(".")
+        target, _, compartment = p.to.partition(".")
+        if p.connect != "all" or p.synapse or p.delay is not None or p.scale != 1:
+            raise EngineError(where, "has a connect, synapse, delay or scale of its own; the rate "
+                              "engine has dense weights only", REMEDY)
+        if origin in circuit.controllers and read == "u" and compartment == "apical":
+            known: dict = feedback
+            value: object = name
+        elif origin in circuit.populations and read == "rate" and compartment == "basal":
+            known, value = into, (origin, name)
+        else:
+            raise EngineError(where, f"goes from {p.from_} to {p.to}; the rate engine runs "
+                              "rates to basal and the control u to apical compartments", REMEDY)
+        if target in known:
+            raise EngineError(where, f"is a second projection to {p.to} (a skip or recurrent "
+                              "one); the rate engine runs a chain of layers", REMEDY)
+        known[target] = value
+    after = {origin: target for target, (origin, _) in into.items()}
+    chain = [sources[0]]
+    while chain[-1] in after and after[chain[-1]] not in chain:
+        chain.append(after[chain[-1]])
+    if len(chain) != len(circuit.populations) or len(into) != len(chain) - 1:
+        left = sorted(set(circuit.populations) - set(chain)) or [
+            name for target, (_, name) in into.items() if target not in chain[1:]]
+        raise EngineError(f"{label}: populations", f"is not a chain of layers: {', '.join(left)} "
+                          "stand beside it", REMEDY)
+    if len(circuit.controllers) != 1:
+        raise EngineError(f"{label}: controllers", f"has {len(circuit.controllers)}; the rate "
+                          "engine has one", REMEDY)
+    ((controller, use),) = circuit.controllers.items()
+    check_controller(circuit.controller_models[controller])
+    if use.settings.get("y") != f"{chain[-1]}.rate":
+        raise EngineError(f"{label}: controllers.{controller}.y", f"is {use.settings.get('y')!r}; "
+                          f"the rate engine controls '{chain[-1]}.rate'", REMEDY)
+    slow = {check_cell(circuit.cells[name]) for name in chain[1:]}
+    if len(slow) > 1:
+        raise EngineError(f"{label}: populations", "some cells have a slow apical compartment and "
+                          "some not; the rate engine has one kind", REMEDY)
+    for name in chain[1:]:
+        check_observable(circuit.cells[name], "rate")
+    return Layered(
+        circuit, tuple(chain), tuple(circuit.populations[name].n for name in chain),
+        tuple(nonlinearity(circuit.cells[name], f"{label}: populations.{name}")
+              for name in chain[1:]),
+        tuple(into[name][1] for name in chain[1:]),
+        tuple(feedback.get(name, "") for name in chain[1:]), controller, slow.pop())

@@ -1,0 +1,135 @@
+"""Run a protocol and write its result file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dfc_neuro.errors import EngineError
+from dfc_neuro.files import resolve
+from dfc_neuro.files.protocols import LearningProtocol, Protocol
+from dfc_neuro.results import Result, Writer, default_path
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    protocol: str | Path,
+    *,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    keys: dict[str, Any] | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = True,
+    **more: Any,
+) -> Result:
+    """Run a protocol by name or path.
+
+    Parameters
+    ----------
+    protocol : str or Path
+        Name of a shipped protocol, or the path of one.
+    out : path, optional
+        The result file; ``results/NAME-HASH.h5`` if not given.
+    seed : int, optional
+        Seed of the run; 0 if not given.
+    keys : dict, optional
+        Keys of the protocol, its circuit or its cells to set, ``{"numerics.dt": 0.02}``; also as
+        keywords where they have no dots.
+    quick : bool
+        The small size of the protocol's ``[quick]`` table.
+    resume, force : bool
+        Go on with an unfinished run; replace a finished one.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError
+        If anything in the protocol or its models is wrong; nothing has been written then.
+    NumericalError
+        If the simulation leaves its bounds.
+    """
+    resolved = resolve.protocol(protocol, {**(keys or {}), **more}, quick=quick)
+    number = 0 if seed is None else int(seed)
+    path = Path(out) if out is not None else default_path(
+        _description(resolved), number, resolved.name)
+    header: dict[str, Any] = {
+        "name": resolved.name,
+        "kind": resolved.kind,
+        "engine": resolved.numerics.engine,  # type: ignore[attr-defined]
+        "seed": number,
+        "protocol": tomli_w.dumps(_plain(resolved.source)),
+        "model": tomli_w.dumps(_plain(_model(resolved))),
+    }
+    began = time.monotonic()
+    if isinstance(resolved, LearningProtocol):
+        _learn(resolved, path, header, number, resume, force, progress)
+    else:
+        _record(resolved, path, header, number, resume, force, progress)
+    log.info("ran %s in %.1f s", resolved.name, time.monotonic() - began)
+    return Result(path)
+
+
+def _model(protocol: Protocol) -> dict[str, Any]:
+    circuit, cell = protocol.circuit, protocol.cell
+    if circuit is not None:
+        return {"circuit": circuit.source,
+                "cells": {name: c.source for name, c in circuit.cells.items()},
+                "controllers": {n: c.source for n, c in circuit.controller_models.items()},
+                "rules": {name: r.source for name, r in circuit.rules.items()},
+                "synapses": {name: s.source for name, s in circuit.synapses.items()}}
+    return {"cell": cell.source} if cell is not None else {}
+
+
+def _description(protocol: Protocol) -> dict[str, Any]:
+    return {"protocol": _plain(protocol.source), "model": _plain(_model(protocol))}
+
+
+def _plain(value: Any) -> Any:
+    """Return what TOML can write: tuples become lists, tables lose what is None."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed: int, resume: bool,
+           force: bool, progress: bool) -> None:
+    from dfc_neuro.learning.planning import make_plan
+    from dfc_neuro.learning.training import train
+    from dfc_neuro.rates.simulate import available_threads
+
+    plan = make_plan(protocol, seed)
+    numerics = protocol.numerics
+    header |= {"method": protocol.method, "feedback": protocol.feedback,
+               "integrator": numerics.integrator, "dt": numerics.dt,
+               "precision": numerics.precision,
+               "threads": numerics.threads or available_threads()}
+    with Writer(path, header, force=force, resume=resume) as writer:
+        train(plan, writer, progress)
+
+
+def _record(protocol: Any, path: Path, header: dict[str, Any], seed: int, resume: bool,
+            force: bool, progress: bool) -> None:
+    engine = protocol.numerics.engine
+    if engine == "rates":
+        from dfc_neuro.rates.recording import record
+    elif engine == "brian":
+        from dfc_neuro.brian import record
+    else:
+        raise EngineError(f"{protocol.label}: numerics.engine", f"unknown engine '{engine}'",
+                          "known: brian, rates")
+    with Writer(path, header, force=force, resume=resume) as writer:
+        record(protocol, writer, seed, progress)
