@@ -1,0 +1,237 @@
+"""Measures of recorded traces and spikes: what a protocol's table [measure] may ask for.
+
+Each takes ``time`` (T,) in seconds and ``values`` (T, ...) in SI units (spike measures: the spike
+times alone), works along the first axis, and returns numbers in SI units.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dfc_neuro.errors import ProtocolError, near
+
+Array = np.ndarray
+
+
+def crossings(time: Array, values: Array, level: float, *, rising: bool = True) -> Array:
+    """Return the times at which one trace (T,) crosses a level.
+
+    Each is the root of the cubic through the four samples around it (at an end of the trace, of
+    the line through two), so its error is far below the sampling step: fourth order in it.
+    """
+    time, y = np.asarray(time, float), np.asarray(values, float) - level
+    if not rising:
+        y = -y
+    found = []
+    for k in np.flatnonzero((y[:-1] < 0) & (y[1:] >= 0)):
+        step = time[k + 1] - time[k]
+        share = y[k] / (y[k] - y[k + 1])
+        if 0 < k < len(y) - 2:
+            share = _cubic_root(y[k - 1 : k + 3], share)
+        found.append(time[k] + share * step)
+    return np.array(found)
+
+
+def _cubic_root(y: Array, start: float) -> float:
+    """Return the root in 0..1 of the cubic through y at -1, 0, 1, 2."""
+    a, b, c, d = y
+    third = (d - a) / 6 + (b - c) / 2
+    second = (a + c) / 2 - b
+    first = c - a / 3 - b / 2 - d / 6
+    low, high, x = 0.0, 1.0, start
+    for _ in range(60):
+        value = b + x * (first + x * (second + x * third))
+        low, high = (x, high) if value < 0 else (low, x)
+        slope = first + x * (2 * second + 3 * x * third)
+        new = x - value / slope if slope else low
+        if not low < new < high:
+            new = (low + high) / 2
+        if abs(new - x) < 1e-15:
+            return new
+        x = new
+    return x
+
+
+def spike_times(time: Array, values: Array | None = None, level: float = 0.0) -> Array:
+    """Return recorded spike times, or the upward crossings of `level` (V) by one trace."""
+    return np.sort(np.asarray(time, float)) if values is None else crossings(time, values, level)
+
+
+def spike_count(time: Array, values: Array | None = None, level: float = 0.0) -> float:
+    """Return how many spikes there are; see `spike_times`."""
+    return float(len(spike_times(time, values, level)))
+
+
+def first_spike(time: Array, values: Array | None = None, level: float = 0.0) -> float:
+    """Return the time of the first spike, NaN when there is none."""
+    found = spike_times(time, values, level)
+    return float(found[0]) if len(found) else float("nan")
+
+
+def firing_rate(time: Array, start: float, stop: float) -> float:
+    """Return spikes per second of recorded spikes from `start` to `stop` (s)."""
+    inside = (np.asarray(time) >= start) & (np.asarray(time) < stop)
+    return float(inside.sum() / (stop - start))
+
+
+def peak(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
+    """Return the largest value, of those from `start` to `stop` (s)."""
+    return _window(time, values, start, stop)[1].max(axis=0)
+
+
+def peak_time(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
+    """Return when the largest value is reached first."""
+    part, inside = _window(time, values, start, stop)
+    return part[inside.argmax(axis=0)]
+
+
+def minimum(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
+    """Return the smallest value, of those from `start` to `stop` (s)."""
+    return _window(time, values, start, stop)[1].min(axis=0)
+
+
+def mean(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
+    """Return the mean over time, by the trapezoidal rule, from `start` to `stop` (s)."""
+    part, inside = _window(time, values, start, stop)
+    return np.trapezoid(inside, part, axis=0) / (part[-1] - part[0])
+
+
+def amplitude(time: Array, values: Array, baseline: float) -> Array:
+    """Return the largest value after the time `baseline` (s), from the last value before it."""
+    time, values = np.asarray(time), np.asarray(values, float)
+    before = values[time <= baseline]
+    return values[time > baseline].max(axis=0) - before[-1]
+
+
+def final(time: Array, values: Array) -> Array:
+    """Return the last value."""
+    return np.asarray(values, float)[-1]
+
+
+def time_above(time: Array, values: Array, level: float) -> Array:
+    """Return how long the trace is above `level`: crossings as of straight lines."""
+    time, y = np.asarray(time, float), np.asarray(values, float) - level
+    step = np.diff(time).reshape((-1,) + (1,) * (y.ndim - 1))
+    above, below = np.maximum(y, 0.0), np.maximum(-y, 0.0)
+    up = above[:-1] + above[1:]
+    total = up + below[:-1] + below[1:]
+    share = np.divide(up, total, out=np.zeros_like(up), where=total > 0)
+    return (step * share).sum(axis=0)
+
+
+CHANGES: dict[str, Callable[[Array, Array], Array]] = {
+    "absolute": lambda before, after: after - before,
+    "relative": lambda before, after: after / before - 1.0,
+    "ratio": lambda before, after: after / before,
+    "percent": lambda before, after: 100.0 * after / before,
+}
+
+
+def weight_change(time: Array, values: Array, kind: str = "absolute") -> Array:
+    """Return how the last value differs from the first.
+
+    Parameters
+    ----------
+    kind : str
+        "absolute": after - before; "relative": after / before - 1; "ratio": after / before;
+        "percent": of the value before, so that 100 is no change.
+    """
+    if kind not in CHANGES:
+        raise ProtocolError("as", f"unknown kind of change '{kind}'", near(kind, CHANGES))
+    values = np.asarray(values, float)
+    return CHANGES[kind](values[0], values[-1])
+
+
+MEASURES: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        spike_times,
+        spike_count,
+        first_spike,
+        firing_rate,
+        peak,
+        peak_time,
+        minimum,
+        mean,
+        amplitude,
+        final,
+        time_above,
+        weight_change,
+    )
+}
+OPTION_NAMES = {"as": "kind", "from": "start", "to": "stop"}  # keys that Python cannot have
+
+
+def evaluate(
+    name: str, time: Array, values: Array | None, options: Mapping[str, Any], where: str
+) -> Any:
+    """Return one measure of a protocol's table [measure].
+
+    Parameters
+    ----------
+    name : str
+        One of MEASURES.
+    time : ndarray, shape (T,)
+        Seconds; the times of the spikes when `values` is None.
+    values : ndarray, shape (T, ...), or None
+        A recorded variable in SI units.
+    options : dict
+        As the file has them: numbers, quantities as text, ``from``, ``to`` and ``as``.
+    where : str
+        File and key, for messages.
+
+    Raises
+    ------
+    ProtocolError
+        For an unknown measure or option, and for one that this recording does not have.
+    """
+    if name not in MEASURES:
+        raise ProtocolError(where, f"unknown measure '{name}'", near(name, MEASURES))
+    function = MEASURES[name]
+    known = list(inspect.signature(function).parameters)
+    if values is None and "values" in known:
+        if inspect.signature(function).parameters["values"].default is not None:
+            raise ProtocolError(where, f"'{name}' needs a trace, not spikes", "record a voltage")
+    elif values is not None and "values" not in known:
+        raise ProtocolError(where, f"'{name}' needs spikes, not a trace", 'record what = "spikes"')
+    known = [k for k in known if k not in ("time", "values")]
+    given = {}
+    for key, value in options.items():
+        argument = OPTION_NAMES.get(key, key)
+        if argument not in known:
+            names = {v: k for k, v in OPTION_NAMES.items()}
+            allowed = [names.get(k, k) for k in known]
+            raise ProtocolError(
+                f"{where}, {key}", f"'{name}' has no such option", near(key, allowed)
+            )
+        given[argument] = value if argument == "kind" else _number(value, f"{where}, {key}")
+    missing = [
+        k
+        for k, p in inspect.signature(function).parameters.items()
+        if p.default is p.empty and k in known and k not in given
+    ]
+    if missing:
+        raise ProtocolError(where, f"'{name}' needs '{missing[0]}'", f'add {missing[0]} = "..."')
+    return function(time, **given) if values is None else function(time, values, **given)
+
+
+def _number(value: Any, where: str) -> float:
+    """Return a number, or a quantity in SI units."""
+    from dfc_neuro.files.units import quantity
+
+    return quantity(value, where).value
+
+
+def _window(time: Array, values: Array, start: float, stop: float) -> tuple[Array, Array]:
+    """Return the part of a trace from start to stop."""
+    time, values = np.asarray(time, float), np.asarray(values, float)
+    inside = (time >= start) & (time <= stop)
+    if not inside.any():
+        raise ProtocolError(
+            "measure", f"nothing is recorded from {start:g} s to {stop:g} s", "widen from and to"
+        )
+    return time[inside], values[inside]
