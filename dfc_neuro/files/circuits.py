@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dfc_neuro import registry
 from dfc_neuro.errors import ModelError, near
 from dfc_neuro.files import checks, library, schema, units
 from dfc_neuro.files.load import load, read, validate
@@ -247,6 +248,11 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
         raise ModelError(f"{where}.scale", f"{projection.scale!r} makes the input "
                          f"{unit_text(given)}, {projection.to} ({cell.name}) takes "
                          f"{unit_text(wanted)}", 'give a scale such as "90 pA"')
+    drawn = projection.w if isinstance(projection.w, str) else (
+        projection.w["name"] if isinstance(projection.w, dict) else None)
+    if drawn is not None and drawn not in registry.names("initialisers"):
+        raise ModelError(f"{where}.w", f"unknown initialiser '{drawn}'",
+                         near(drawn, registry.names("initialisers")))
     if projection.delay is not None:
         delay = units.quantity(projection.delay, f"{where}.delay")
         if unit_text(delay.dimensions) != "second" or delay.value < 0:

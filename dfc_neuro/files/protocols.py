@@ -7,7 +7,7 @@ model that it runs on (``controllers.control.k_p``).  Putting them in is the wor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
 
 from dfc_neuro.errors import near
 from dfc_neuro.files import units
+from dfc_neuro.files.keys import flat
 from dfc_neuro.files.schema import Cell, Circuit, Description, Part, Rule, Synapse, Texts, Weights
 from dfc_neuro.files.units import unit_text
 
@@ -251,6 +252,7 @@ class RecordingProtocol(Protocol):
 
     _rules: dict[str, Rule] = PrivateAttr(default_factory=dict)
     _synapses: dict[str, Synapse] = PrivateAttr(default_factory=dict)
+    _conditions: tuple[tuple[str, RecordingProtocol], ...] = PrivateAttr(default=())
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -272,14 +274,6 @@ class LearningNumerics(Part):
     precision: Literal["float64", "float32"] = "float32"
     threads: PositiveInt | None = None
     bound: PositiveFloat | None = None
-
-
-def _phase_keys(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _phase_keys(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 class Phase(Part):
@@ -308,7 +302,7 @@ class Phase(Part):
             raise ValueError(f"found {data!r}, a table is needed")
         own = {key for key in cls.model_fields if key != "keys"}
         found: dict[str, Any] = {"keys": {}}
-        for key, value in _phase_keys(data):
+        for key, value in flat(data).items():
             if key in own:
                 found[key] = value
             elif "." in key and key.partition(".")[0] in PHASE_ROOTS:

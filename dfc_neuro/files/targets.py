@@ -1,0 +1,149 @@
+"""Whether what a recording stimulates, tests, records and measures is there, in the right unit."""
+
+from __future__ import annotations
+
+from dfc_neuro.errors import ProtocolError, near
+from dfc_neuro.files import checks, schema, units
+from dfc_neuro.files.circuits import check_rule, offers_of_cell
+from dfc_neuro.files.load import load
+from dfc_neuro.files.protocols import RecordingProtocol, Stimulus
+from dfc_neuro.files.units import DIMENSIONLESS, Dimension, unit_text
+
+_SECOND = units.table()["second"][1]
+
+
+def check_recording(found: RecordingProtocol) -> None:
+    """Check a linked recording protocol against its model.
+
+    Raises
+    ------
+    ProtocolError
+        Naming the entry, and what there is instead.
+    """
+    for name in found.plastic:
+        _plastic(found, name)
+    for name, stimulus in found.stimuli.items():
+        _stimulus(found, name, stimulus)
+    for name in found.record:
+        _record(found, name)
+    for name, measure in found.measure.items():
+        of = measure.get("of")
+        if of is not None:
+            known = {*found.record, *found.plastic}
+            if str(of).partition(".")[0] not in known:
+                raise ProtocolError(f"{found.label}: measure.{name}.of",
+                                    f"nothing is recorded under '{of}'", near(str(of), known))
+
+
+def sockets(found: RecordingProtocol) -> dict[str, tuple[schema.Cell, str]]:
+    """Return what `at` may name: compartments (``population.compartment`` in a circuit)."""
+    if found.cell is not None:
+        return {name: (found.cell, name) for name in found.cell.compartments}
+    assert found.circuit is not None
+    return {f"{population}.{name}": (cell, name)
+            for population, cell in found.circuit.cells.items() for name in cell.compartments}
+
+
+def spike_targets(found: RecordingProtocol) -> set[str]:
+    """Return where spikes can be sent: synapses under test, and sources of spikes."""
+    places = set(found.plastic)
+    if found.circuit is not None:
+        places |= {name for name, p in found.circuit.populations.items() if p.source == "spikes"}
+    return places
+
+
+def _wanted(value: object, dims: Dimension, where: str) -> None:
+    if value is None or (isinstance(value, str) and "{" in value):
+        return
+    quantity = units.quantity(value, where)
+    if quantity.dimensions != dims:
+        raise ProtocolError(where, f"found '{quantity.text}', {unit_text(dims)} is needed here")
+
+
+def _stimulus(found: RecordingProtocol, name: str, stimulus: Stimulus) -> None:
+    where = f"{found.label}: stimuli.{name}"
+    if stimulus.locked_to is not None and stimulus.locked_to not in found.stimuli:
+        raise ProtocolError(f"{where}.locked_to", f"there is no stimulus '{stimulus.locked_to}'",
+                            near(stimulus.locked_to, set(found.stimuli) - {name}))
+    if stimulus.type in ("spikes", "poisson"):
+        targets = spike_targets(found)
+        if stimulus.at not in targets:
+            raise ProtocolError(f"{where}.at", f"spikes cannot be sent to '{stimulus.at}'",
+                                near(stimulus.at, targets) if targets else
+                                "add a synapse under test: [plastic]")
+        _wanted(stimulus.rate, units.table()["hertz"][1], f"{where}.rate")
+        if stimulus.train is not None:
+            _wanted(stimulus.train.rate, units.table()["hertz"][1], f"{where}.train.rate")
+            if stimulus.train.n > 1 and stimulus.train.rate is None:
+                raise ProtocolError(f"{where}.train.rate", "is missing", 'for instance "50 Hz"')
+            if stimulus.train.repeat > 1 and stimulus.train.every is None:
+                raise ProtocolError(f"{where}.train.every", "is missing", 'for instance "10 s"')
+        return
+    places = sockets(found)
+    if stimulus.at not in places:
+        raise ProtocolError(f"{where}.at", f"there is no compartment '{stimulus.at}'",
+                            near(stimulus.at, places))
+    cell, compartment = places[stimulus.at]
+    takes = cell.inputs[compartment]
+    _wanted(stimulus.amplitude, takes, f"{where}.amplitude")
+    _wanted(stimulus.mean, takes, f"{where}.mean")
+    _wanted(stimulus.sigma, units.product(takes, units.raised(_SECOND, 0.5)), f"{where}.sigma")
+    _wanted(stimulus.voltage, cell.offers[cell.compartments[compartment].voltage],
+            f"{where}.voltage")
+
+
+def _plastic(found: RecordingProtocol, name: str) -> None:
+    entry, where = found.plastic[name], f"{found.label}: plastic.{name}"
+    places = sockets(found)
+    if entry.at not in places:
+        raise ProtocolError(f"{where}.at", f"there is no compartment '{entry.at}'",
+                            near(entry.at, places))
+    cell, compartment = places[entry.at]
+    voltage = cell.compartments[compartment].voltage
+    beside = found.path.parent
+    rule = load(entry.rule, "rule", where=f"{where}.rule", beside=beside)
+    check_rule(rule, cell, voltage, {"spikes": DIMENSIONLESS}, f"{where}.rule")
+    found._rules[name] = rule
+    if entry.synapse != "none":
+        synapse = load(entry.synapse, "synapse", where=f"{where}.synapse", beside=beside)
+        scale = units.quantity(entry.scale, f"{where}.scale").dimensions
+        given = checks.current_unit(synapse, scale, cell.offers[voltage], f"{where}.scale")
+        if given not in (None, cell.inputs[compartment]):
+            assert given is not None
+            raise ProtocolError(f"{where}.scale", f"makes the input {unit_text(given)}, "
+                                f"{entry.at} takes {unit_text(cell.inputs[compartment])}",
+                                'give a scale such as "1 nS"')
+        found._synapses[name] = synapse
+
+
+def _offers(found: RecordingProtocol, of: str | None, where: str) -> set[str]:
+    if of in found.plastic:
+        rule = found.rules[str(of)]
+        lines = [line for side in ("pre", "post", "synapse") for line in rule.part(side)]
+        return {"w", *(line.name for line in lines)}
+    if found.cell is not None:
+        if of is not None:
+            raise ProtocolError(f"{where}.of", f"there is no '{of}'",
+                                near(of, found.plastic) if found.plastic else
+                                "leave it out: the protocol runs on one cell")
+        return set(offers_of_cell(found.cell, None))
+    circuit = found.circuit
+    assert circuit is not None
+    every = {name: set(offers_of_cell(cell, None)) for name, cell in circuit.cells.items()}
+    every |= {name: set(model.offers) for name, model in circuit.controller_models.items()}
+    every |= {name: {str(p.source)} for name, p in circuit.populations.items() if p.source}
+    every |= {name: {"w"} for name in circuit.projections}
+    if of is None:
+        return set().union(*every.values())
+    if of not in every:
+        raise ProtocolError(f"{where}.of", f"there is no '{of}' in the circuit", near(of, every))
+    return every[of]
+
+
+def _record(found: RecordingProtocol, name: str) -> None:
+    entry, where = found.record[name], f"{found.label}: record.{name}"
+    offers = _offers(found, entry.of, where)
+    for what in entry.what:
+        if what not in offers:
+            raise ProtocolError(f"{where}.what", f"there is no '{what}' to record",
+                                near(what, offers))
