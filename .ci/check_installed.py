@@ -10,8 +10,7 @@ from importlib.metadata import files as installed_files
 from importlib.resources import files
 from pathlib import Path
 
-FOLDERS = ("models", "protocols", "figures")
-JUNK = {".h5", ".ipynb", ".pyc", ".partial", ".orig"}
+DATA = ("models", "protocols", "figures")
 
 
 def main(checkout: Path) -> None:
@@ -22,23 +21,21 @@ def main(checkout: Path) -> None:
     if checkout in package.parents:
         sys.exit(f"this is the checkout's own package, not an installed one: {package}")
 
-    for folder in FOLDERS:
-        wanted = tracked(checkout, folder)
-        here = Path(str(files(f"dfc_neuro.{folder}")))
-        missing = [path for path in wanted if not (here / path).is_file()]
-        if missing or not wanted:
-            sys.exit(f"not installed from {folder}/: {missing or 'anything at all'}")
-        print(f"{folder}: {len(wanted)} files installed")
-
-    recorded = [Path(str(path)) for path in installed_files("dfc-neuro") or []]
-    strangers = {
-        path.parts[0]
-        for path in recorded
-        if path.parts[0] not in {"dfc_neuro", ".."} and not path.parts[0].endswith(".dist-info")
+    wanted = {Path("dfc_neuro") / path for path in tracked(checkout, "dfc_neuro")}
+    for folder in DATA:
+        wanted |= {Path("dfc_neuro") / folder / path for path in tracked(checkout, folder)}
+    installed = {
+        path
+        for path in map(Path, map(str, installed_files("dfc-neuro") or []))
+        if path.parts[0] != ".." and not path.parts[0].endswith(".dist-info")
+        if path.suffix != ".pyc"
     }
-    junk = [str(p) for p in recorded if p.suffix in JUNK and "__pycache__" not in p.parts]
-    if strangers or junk:
-        sys.exit(f"installed and should not be: {sorted(strangers)} {junk}")
+    if installed != wanted:
+        sys.exit(
+            f"not installed: {sorted(map(str, wanted - installed))}\n"
+            f"installed, and git does not know it: {sorted(map(str, installed - wanted))}"
+        )
+    print(f"{len(installed)} files installed, those that git knows")
 
     texts = [
         str(path)

@@ -62,6 +62,17 @@ def test_numpy_is_held_back_where_brian2_needs_it(project):
     assert found["numpy"].contains("2.3.5") and not found["numpy"].contains("2.4.0")
 
 
+def test_every_package_is_named(repository):
+    """The folders are named one by one in pyproject.toml; an unnamed one is not installed."""
+    named = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = set()
+    for folder in ("dfc_neuro", "models", "protocols", "figures"):
+        for path in (repository / folder).rglob("__init__.py"):
+            name = ".".join(path.parent.relative_to(repository).parts)
+            found.add(name if folder == "dfc_neuro" else f"dfc_neuro.{name}")
+    assert set(named["packages"]) == found
+
+
 def test_version_stands_in_three_files_alike(repository, project):
     citation = (repository / "CITATION.cff").read_text()
     assert dfc_neuro.__version__ == project["version"]
