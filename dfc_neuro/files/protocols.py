@@ -125,7 +125,7 @@ class RecordingNumerics(Part):
     """
 
     engine: Literal["brian", "rates"] = "brian"
-    method: Literal["euler", "rk2", "rk4", "heun", "exponential_euler", "exact"] | None = None
+    method: Literal["euler", "rk2", "rk4", "heun", "exponential_euler"] | None = None
     dt: Step | None = None
     target: Literal["auto", "numpy", "cython"] = "auto"
     bound: PositiveFloat | None = None

@@ -1,0 +1,226 @@
+"""The command ``dfc-neuro``: what a user wrote wrong is one message and exit status 2."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dfc_neuro import __version__
+from dfc_neuro.errors import DfcNeuroError, InputError, near
+
+LISTED = ("cells", "synapses", "controllers", "rules", "circuits", "methods", "protocols",
+          "figures", "datasets")
+
+
+class Commands(click.Group):
+    """The commands; turns an error into one message on stderr and an exit status."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None,
+             complete_var: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name or "dfc-neuro", complete_var, False, **extra)
+        try:
+            code = super().main(args, prog_name or "dfc-neuro", complete_var, False, **extra)
+        except DfcNeuroError as error:
+            _fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("stopped", 130)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}{error.strerror or error}", 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.commands:
+            raise InputError("command", f"unknown command '{name}'", near(name, self.commands))
+        return super().resolve_command(ctx, args)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"dfc-neuro: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dfc-neuro")
+def main() -> None:
+    """Simulate pyramidal neurons that learn by feedback."""
+
+
+def _say_what_happens() -> None:
+    logger = logging.getLogger("dfc_neuro")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
+@main.command()
+@click.argument("protocol")
+@click.option("-o", "--out", metavar="FILE.h5", help="The result file; results/NAME-HASH.h5 if "
+              "not given.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the run, 0 if not given.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+              help="Set a key of the protocol or of its model; may be given many times.")
+@click.option("--quick", is_flag=True, help="The small size that the protocol names.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--force", is_flag=True, help="Replace an existing result.")
+def run(protocol: str, out: str | None, seed: int | None, assignments: tuple[str, ...],
+        quick: bool, resume: bool, force: bool) -> None:
+    """Run a protocol, by name or path."""
+    from dfc_neuro.files.keys import parse_assignment
+    from dfc_neuro.run import run as run_protocol
+
+    if resume and force:
+        raise InputError("--resume, --force", "are given together", "choose one of the two")
+    keys: dict[str, Any] = {}
+    for assignment in assignments:
+        key, value = parse_assignment(assignment)
+        if key in keys:
+            raise InputError(f"--set {key}", "is given twice")
+        keys[key] = value
+    _say_what_happens()
+    result = run_protocol(protocol, out=out, seed=seed, keys=keys, quick=quick, resume=resume,
+                          force=force)
+    for line in _measures(result):
+        click.echo(line)
+    click.echo(f"result {result.path}")
+
+
+def _measures(result: Any) -> list[str]:
+    """Return the measures of a result, a line each; the part of wrong classes in per cent."""
+    data = result.protocol.get("data", {})
+    classes = (result.attrs.get("kind") == "learning"
+               and data.get("loss", "cross_entropy") == "cross_entropy")
+    lines = []
+    for name in result.measures:
+        measure, said = result.measures[name], name.replace("_", " ")
+        if measure.values.ndim or measure.values.dtype.kind not in "fiu":
+            lines.append(f"{said} {' '.join(str(measure.values).split())}")
+        elif classes and name.endswith("_error"):
+            lines.append(f"{said} {100 * float(measure.values):.1f} %")
+        else:
+            unit = "" if measure.units in ("", "1") else f" {measure.units}"
+            lines.append(f"{said} {float(measure.values):.4g}{unit}")
+    return lines
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--from", "sources", multiple=True, metavar="FILE.h5",
+              help="Draw from this result; runs nothing.")
+@click.option("-o", "--out", "directory", metavar="DIR", help="Folder of the pictures.")
+@click.option("--format", "formats", default="pdf,svg,png", show_default=True,
+              help="Comma list of pdf, svg, png.")
+@click.option("--quick", is_flag=True, help="Run what is missing in its small size.")
+def figure(names: tuple[str, ...], sources: tuple[str, ...], directory: str | None, formats: str,
+           quick: bool) -> None:
+    """Draw figures; runs first what they need and is missing."""
+    from dfc_neuro.figure import draw
+
+    wanted = tuple(part.strip() for part in formats.split(",") if part.strip())
+    for part in wanted or ("",):
+        if part not in ("pdf", "svg", "png"):
+            raise InputError("--format", f"found '{part}'", "allowed are pdf, svg, png")
+    _say_what_happens()
+    for path in draw(names, sources=sources, directory=directory, formats=wanted, quick=quick):
+        click.echo(path)
+
+
+@main.command("list")
+@click.argument("kind", required=False, metavar="[" + "|".join(LISTED) + "]")
+def list_(kind: str | None) -> None:
+    """List what there is, a line each."""
+    if kind is not None and kind not in LISTED:
+        raise InputError("list", f"unknown kind '{kind}'", near(kind, LISTED))
+    for group in LISTED if kind is None else (kind,):
+        entries = _entries(group)
+        if kind is None:
+            click.echo(f"{group}:")
+        width = max(map(len, entries), default=0)
+        for name, summary in entries.items():
+            click.echo(f"{'' if kind else '  '}{name:{width}}  {summary}")
+
+
+def _entries(group: str) -> dict[str, str]:
+    if group in ("methods", "datasets"):
+        from dfc_neuro import registry
+
+        return registry.names(group)
+    if group == "figures":
+        import ast
+        from importlib.resources import files
+
+        scripts = [f for f in files("dfc_neuro.figures").iterdir()
+                   if f.name.endswith(".py") and not f.name.startswith("_")]
+        return {f.name.removesuffix(".py"):
+                (ast.get_docstring(ast.parse(f.read_text(encoding="utf-8"))) or "")
+                .partition("\n")[0] for f in sorted(scripts, key=lambda f: f.name)}
+    from dfc_neuro.files import library
+    from dfc_neuro.files.load import read
+
+    kind = group.removesuffix("s")
+    return {name: read(library.find(name, (kind,))).get("summary", "")
+            for name in library.names(kind)}
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check(files: tuple[str, ...]) -> None:
+    """Validate model and protocol files: their keys, units, equations, and all they name."""
+    from dfc_neuro.files import load
+
+    wrong = []
+    for name in files:
+        try:
+            model = load(name)
+        except InputError as error:
+            wrong.append(str(error))
+            click.echo(f"dfc-neuro: {error}", err=True)
+        else:
+            click.echo(f"{name}: {model.kind}, well")
+    if wrong:
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("name", metavar="NAME|FILE.h5")
+def show(name: str) -> None:
+    """Show a model's composed equations and parameters, or what a result file holds."""
+    from dfc_neuro.files.describe import describe, describe_result
+
+    if name.endswith((".h5", ".hdf5")):
+        from dfc_neuro.results import Result
+
+        for line in describe_result(Result(Path(name))):
+            click.echo(line)
+        for line in _measures(Result(Path(name))):
+            click.echo(line)
+        return
+    click.echo(describe(name), nl=False)
+
+
+@main.command()
+@click.argument("file", metavar="FILE.h5")
+def verify(file: str) -> None:
+    """Recompute every quantity of a reference file; exit status 1 if one is off."""
+    from dfc_neuro.verify import verify as verify_file
+
+    sys.exit(verify_file(file))
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this machine has, and what is missing."""
+    from dfc_neuro.doctor import report
+
+    sys.exit(report(click.echo))
