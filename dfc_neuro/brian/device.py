@@ -1,0 +1,131 @@
+"""Brian2's global state, touched here and nowhere else: target, caches, seed, clocks, logger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import brian2 as b2
+import numpy as np
+from brian2.codegen.runtime.cython_rt import CythonCodeObject
+from brian2.devices.device import runtime_device
+
+from dfc_neuro.errors import EngineError
+
+log = logging.getLogger("dfc_neuro.brian")
+
+TARGETS = ("auto", "numpy", "cython")
+METHODS = ("rk4", "rk2", "heun", "euler", "exponential_euler")
+COMPILE_SECONDS = 4.0  # one code object in a cold cache
+
+
+def check_method(method: str, where: str) -> str:
+    """Return the integrator; Brian2's own choice and ``exact`` cost a minute and are refused."""
+    if method not in METHODS:
+        raise EngineError(
+            where, f"method '{method}' is not offered by the Brian2 engine",
+            f"write one of {', '.join(METHODS)} (rk4 for coupled compartments)")
+    return method
+
+
+def choose(target: str, steps: int, updates: int, elements: int) -> str:
+    """Choose where the code runs: numpy for short jobs, cython for long ones.
+
+    Parameters
+    ----------
+    target : {"auto", "numpy", "cython"}
+    steps : int
+        Time steps of the run.
+    updates : int
+        Code objects run in each step, 50 us each in numpy.
+    elements : int
+        Neurons and synapses updated in each step, 100 ns each in numpy and 10 ns compiled.
+
+    Returns
+    -------
+    str
+        "numpy" or "cython".
+    """
+    if target not in TARGETS:
+        raise EngineError("numerics.target", f"unknown target '{target}'",
+                          f"write one of {', '.join(TARGETS)}")
+    if target != "auto":
+        return target
+    interpreted = steps * (updates * 50e-6 + elements * 100e-9)
+    compiled = steps * (updates * 5e-6 + elements * 10e-9) + updates * COMPILE_SECONDS
+    if compiled < interpreted and CythonCodeObject.is_available():
+        log.info("Brian2 compiles %d code objects (cython), about %.0f s unless they are cached",
+                 updates, updates * COMPILE_SECONDS)
+        return "cython"
+    log.info("Brian2 runs in numpy, about %.0f s", interpreted)
+    return "numpy"
+
+
+def check_runtime() -> None:
+    """Raise EngineError when the user has switched Brian2 to a standalone device."""
+    if b2.get_device() is not runtime_device:
+        raise EngineError("Brian2", "a standalone device is active",
+                          "call brian2.set_device('runtime')")
+
+
+@contextmanager
+def session(target: str, seed: int, state: dict | None = None
+            ) -> Iterator[Callable[[], dict]]:
+    """Hold Brian2's preferences and random numbers for one run, and put them back afterwards.
+
+    Yields a function that returns the state of the random numbers, to go on from later.
+
+    Parameters
+    ----------
+    target : {"numpy", "cython"}
+    seed : int
+        Seed of Brian2's own random numbers (``rand()`` in equation text).
+    state : dict, optional
+        Go on from this state instead of from the seed.
+
+    Raises
+    ------
+    EngineError
+        When the user has switched Brian2 to a standalone device.
+    """
+    check_runtime()
+    cython = b2.prefs.codegen.runtime.cython
+    held = b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe
+    random_state = np.random.get_state()  # noqa: NPY002 (Brian2 draws from it)
+    b2.prefs.codegen.target = target
+    cython.multiprocess_safe = True
+    if target == "cython" and not _writable(Path(cython.cache_dir or "~/.cython").expanduser()):
+        cython.cache_dir = tempfile.mkdtemp(prefix="dfc_neuro_cython_")
+    if state is None:
+        b2.seed(seed)
+    else:
+        runtime_device.set_random_state(state)
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield runtime_device.get_random_state
+    finally:
+        b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe = held
+        np.random.set_state(random_state)  # noqa: NPY002
+
+
+def _writable(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def clock(dt: float) -> b2.Clock:
+    """Return a clock of step `dt` seconds."""
+    return b2.Clock(dt * b2.second)
+
+
+def describe() -> tuple[str, str]:
+    """Return where equations run when ``target`` is auto, and the folder of compiled code."""
+    folder = str(b2.prefs.codegen.runtime.cython.cache_dir or "~/.cython/brian_extensions")
+    if CythonCodeObject.is_available():
+        return "cython for long runs, numpy for short ones", folder
+    return "numpy (cython cannot compile here)", folder

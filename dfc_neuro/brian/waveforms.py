@@ -1,0 +1,191 @@
+"""Stimuli as functions of the time step: the value in a step is the mean over that step.
+
+The mean is exact for steps, pulses and double exponentials, so their charge does not depend on dt
+and edges need not lie on the grid; and a value that is constant within a step costs no order of a
+Runge-Kutta method.  All quantities are plain numbers in SI units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+Window = tuple[float, float, float]  # from, to (seconds), value
+GRID = 1e-6  # edges nearer to the grid than this fraction of a step lie on it
+
+
+def _grid(time: float, dt: float) -> float:
+    """Return a time in steps, on the grid when it is meant to be."""
+    step = time / dt
+    nearest = round(step)
+    return float(nearest) if abs(step - nearest) < GRID else step
+
+
+def levels(windows: Sequence[Window], dt: float) -> list[tuple[int, float]]:
+    """Return the steps at which a sum of windows changes, with its mean over a step from there."""
+    spans = [(_grid(max(start, 0.0), dt), _grid(stop, dt), value) for start, stop, value in windows]
+    edges = {0}
+    for start, stop, _ in spans:
+        for edge in (start, stop):
+            if np.isfinite(edge):
+                edges.update((int(np.floor(edge)), int(np.floor(edge)) + 1))
+    out: list[tuple[int, float]] = []
+    for step in sorted(edges):
+        mean = sum(value * max(0.0, min(stop, step + 1) - max(start, step))
+                   for start, stop, value in spans)
+        if not out or mean != out[-1][1]:
+            out.append((step, mean))
+    return out
+
+
+@dataclass
+class Piecewise:
+    """Windows of constant value, for each unit; changes the array only where it changes.
+
+    Parameters
+    ----------
+    array : (units,)
+        The variable of the group that is written.
+    windows : list of lists of (from, to, value), one list a unit
+    dt : float
+    """
+
+    array: Array
+    windows: Sequence[Sequence[Window]]
+    dt: float
+
+    def __post_init__(self) -> None:
+        changes = sorted((step, unit, value) for unit, own in enumerate(self.windows)
+                         for step, value in levels(own, self.dt))
+        self._changes, self._next = changes, 0
+
+    def __call__(self, step: int) -> None:
+        while self._next < len(self._changes) and self._changes[self._next][0] <= step:
+            _, unit, value = self._changes[self._next]
+            self.array[unit] = value
+            self._next += 1
+
+
+@dataclass
+class DoubleExponential:
+    """Differences of two exponentials with a given peak, one for each unit.
+
+    Parameters
+    ----------
+    array : (units,)
+        The variable of the group that is written.
+    starts : list of (n,) arrays, one a unit
+        Onsets; overlapping ones add.
+    peak, tau_rise, tau_decay : (units,)
+        Peak of a single one and the two time constants, tau_rise < tau_decay.
+    dt : float
+
+    Notes
+    -----
+    s(t) = a (exp(-t/tau_decay) - exp(-t/tau_rise)), its maximum at
+    t = ln(tau_decay/tau_rise) tau_rise tau_decay/(tau_decay - tau_rise).
+    """
+
+    array: Array
+    starts: Sequence[Array]
+    peak: Array
+    tau_rise: Array
+    tau_decay: Array
+    dt: float
+
+    def __post_init__(self) -> None:
+        at = (np.log(self.tau_decay / self.tau_rise) * self.tau_rise * self.tau_decay
+              / (self.tau_decay - self.tau_rise))
+        self._scale = self.peak / (np.exp(-at / self.tau_decay) - np.exp(-at / self.tau_rise))
+        self._onsets = sorted((float(t), unit) for unit, own in enumerate(self.starts) for t in own)
+        self._next = 0
+        self._slow = np.zeros(len(self.array))  # value of each exponential at the start of a step
+        self._fast = np.zeros(len(self.array))
+        self._keep = np.exp(-self.dt / self.tau_decay), np.exp(-self.dt / self.tau_rise)
+        self._quiet = True
+
+    def __call__(self, step: int) -> None:
+        time = step * self.dt
+        due = self._next < len(self._onsets) and self._onsets[self._next][0] < time + self.dt
+        if self._quiet and not due:
+            return
+        slow, fast = self._slow, self._fast
+        mean = (slow * self.tau_decay * (1.0 - self._keep[0])
+                - fast * self.tau_rise * (1.0 - self._keep[1])) / self.dt
+        slow *= self._keep[0]
+        fast *= self._keep[1]
+        while self._next < len(self._onsets) and self._onsets[self._next][0] < time + self.dt:
+            onset, unit = self._onsets[self._next]
+            left = time + self.dt - max(onset, 0.0)
+            slow_end = np.exp(-left / self.tau_decay[unit])
+            fast_end = np.exp(-left / self.tau_rise[unit])
+            mean[unit] += (self.tau_decay[unit] * (1.0 - slow_end)
+                           - self.tau_rise[unit] * (1.0 - fast_end)) / self.dt
+            slow[unit] += slow_end
+            fast[unit] += fast_end
+            self._next += 1
+        self._quiet = bool(slow.max() < 1e-30)
+        self.array[:] = 0.0 if self._quiet else self._scale * mean
+
+
+@dataclass
+class White:
+    """Gaussian noise about a mean, one draw a step, inside a window.
+
+    Parameters
+    ----------
+    array : (units,)
+        The variable of the group that is written.
+    mean, sigma : (units,)
+        Mean and standard deviation of the value in a step.
+    start, stop : (units,)
+        Window in seconds.
+    rng : numpy.random.Generator
+    dt : float
+    """
+
+    array: Array
+    mean: Array
+    sigma: Array
+    start: Array
+    stop: Array
+    rng: np.random.Generator
+    dt: float
+
+    def __post_init__(self) -> None:
+        self._first = np.array([_grid(t, self.dt) for t in self.start])
+        self._last = np.array([_grid(t, self.dt) for t in self.stop])
+
+    def __call__(self, step: int) -> None:
+        inside = (self._first <= step) & (step < self._last)
+        value = self.mean + self.sigma * self.rng.standard_normal(len(self.array))
+        self.array[:] = np.where(inside, value, 0.0)
+
+
+@dataclass
+class Clamp:
+    """Voltage clamp: holds a state and frees it again; without windows the state is never held.
+
+    Parameters
+    ----------
+    voltage, free : (units,)
+        The state, and the factor of its derivative (0 holds it, 1 frees it).
+    windows : list of lists of (from, to, voltage), one list a unit
+    dt : float
+    """
+
+    voltage: Array
+    free: Array
+    windows: Sequence[Sequence[Window]]
+    dt: float
+
+    def __call__(self, step: int) -> None:
+        now = (step + 0.5) * self.dt
+        for unit, own in enumerate(self.windows):
+            held = [value for start, stop, value in own if start <= now < stop]
+            self.free[unit] = 0.0 if held else 1.0
+            if held:
+                self.voltage[unit] = held[-1]

@@ -1,0 +1,222 @@
+"""The text of one projection: transmission and rule, sorted by where each state lives.
+
+- A synapse model that is linear in its states lives once for each postsynaptic unit, in the text
+  of the target, and is integrated together with the voltage; any other lives with each synapse.
+- A rule's ``pre`` and ``post`` states that no event statement assigns are filters of their unit and
+  live there, once; the others live with each synapse (and so respect its delay), event-driven where
+  nothing needs them between events.
+
+Names that move into a population carry the projection's name as a suffix (``u_minus_test``).
+A presynaptic spike is transmitted first, then the rule's statements run in the written order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import brian2 as b2
+import sympy
+from brian2.parsing.sympytools import str_to_sympy
+
+from dfc_neuro.brian.text import (
+    constant,
+    lines_of,
+    rename,
+    start,
+    statements_of,
+    states,
+)
+from dfc_neuro.files import text as grammar
+from dfc_neuro.files.units import Quantity
+
+
+@dataclass
+class Part:
+    """Text that lives in one place, with its constants and initial values."""
+
+    lines: list[str] = field(default_factory=list)
+    constants: dict[str, Quantity] = field(default_factory=dict)
+    initial: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Equation lines and the declarations of the constants."""
+        return "\n".join([*self.lines, *(constant(n, q) for n, q in self.constants.items())])
+
+
+@dataclass
+class Wiring:
+    """What a projection adds to its target, to its source, and what its Synapses hold."""
+
+    synapses: Part = field(default_factory=Part)
+    target: Part = field(default_factory=Part)
+    source: Part = field(default_factory=Part)
+    bias: str = ""
+    on_pre: list[str] = field(default_factory=list)
+    on_post: list[str] = field(default_factory=list)
+    clip: list[str] = field(default_factory=list)
+    symbol: str = ""  # what the target's socket sums; empty if nothing is transmitted
+    summed: bool = False  # the symbol is a sum over synapses
+    continuous: bool = False  # something of the rule changes between events
+
+
+def is_linear(expressions: Iterable[str], names: Iterable[str]) -> bool:
+    """Tell whether expressions are linear, without a constant term, in the named states."""
+    symbols = [sympy.Symbol(n, real=True) for n in names]
+    for text in expressions:
+        expr = str_to_sympy(text)
+        if sympy.simplify(expr.subs(dict.fromkeys(symbols, 0))) != 0:
+            return False
+        if any(sympy.simplify(sympy.diff(expr, a, b)) != 0 for a in symbols for b in symbols):
+            return False
+    return True
+
+
+def transmit_rate(wiring: Wiring, name: str, observable: str, scale: Quantity, unit: str) -> None:
+    """Add the sum ``w*scale*observable`` over the synapses of a unit."""
+    wiring.symbol, wiring.summed = f"I_{name}", True
+    factor = ""
+    if any(scale.dimensions) or scale.value != 1.0:
+        wiring.synapses.constants["scale"] = scale
+        factor = "*scale"
+    wiring.synapses.lines.append(
+        f"I_{name}_post = w*{observable}_pre{factor} : {unit} (summed)")
+
+
+def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: str,
+                    unit: str) -> None:
+    """Add a synapse model: its states, its current, and what a presynaptic spike does.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Receives the text.
+    name : str
+        Of the projection.
+    model : Synapse
+        The model's file.
+    scale : Quantity
+        What w = 1 means.
+    voltage, unit : str
+        Voltage of the compartment the synapse sits on, and unit of its socket.
+    """
+    own, lines = model.constants, lines_of(model, model.lines)
+    current = grammar.write(model.expression(model.current, "current"))
+    events = statements_of(model, model.on_pre, "on_pre")
+    equations = b2.Equations("\n".join(lines.values()))
+    inner = states(equations)
+    shared = is_linear([*(equations[s].expr.code for s in inner), current], inner) and all(
+        s.name in inner and s.operator == "+=" and not grammar.names(s.tree) & set(lines)
+        for s, _ in events)
+    names = {n: f"{n}_{name}" for n in (*lines, *own)}
+    constants = {names[n]: q for n, q in own.items()}
+    used = {n for s, _ in events for n in grammar.names(s.tree)}
+    wiring.symbol = f"I_{name}"
+    wiring.synapses.constants["scale"] = scale
+    if shared:
+        here = {**names, "V": voltage}
+        wiring.target.lines += [rename(line, here) for line in lines.values()]
+        wiring.target.lines.append(f"I_{name} = {rename(current, here)} : {unit}")
+        wiring.target.constants.update(constants)
+        wiring.synapses.constants.update({names[n]: own[n] for n in own if n in used})
+        wiring.target.initial.update(
+            {names[n]: rename(start(v, model), here) for n, v in model.initial.items()})
+        there = {**names, **{n: f"{names[n]}_post" for n in lines}, "V": f"{voltage}_post"}
+    else:
+        there = {**names, "V": f"{voltage}_post"}
+        wiring.summed = True
+        wiring.synapses.lines += [
+            _flagged(rename(line, there), "clock-driven") for line in lines.values()]
+        wiring.synapses.lines.append(f"I_{name}_post = {rename(current, there)} : {unit} (summed)")
+        wiring.synapses.constants.update(constants)
+        wiring.synapses.initial.update(
+            {names[n]: rename(start(v, model), there) for n, v in model.initial.items()})
+    wiring.on_pre += [rename(line, there) for _, line in events]
+
+
+def _flagged(line: str, flag: str) -> str:
+    """Say how a differential equation of a synapse is advanced."""
+    return f"{line} ({flag})" if "/dt" in line.partition("=")[0] else line
+
+
+def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_cell: bool) -> None:
+    """Add a plasticity rule to a projection.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Receives the text.
+    name : str
+        Of the projection.
+    rule : Rule
+        The rule's file.
+    voltage : str
+        Voltage of the compartment the synapses sit on: the rule's ``V``.
+    bias : bool
+        The bias of the target learns with this projection.
+    source_is_cell : bool
+        The source has equations of its own, in which filters can live.
+    """
+    own, synapse = rule.constants, lines_of(rule, rule.part("synapse"))
+    on_pre = statements_of(rule, rule.on_pre, "on_pre")
+    on_post = statements_of(rule, rule.on_post, "on_post")
+    touched = {s.name for s, _ in (*on_pre, *on_post)}
+    names = {"V_post": f"{voltage}_post"}
+    for side in ("pre", "post"):
+        lines = lines_of(rule, rule.part(side))
+        if not lines:
+            continue
+        unit_owned = not touched & {f"{n}_{side}" for n in lines} and (
+            side == "post" or source_is_cell)
+        if unit_owned:
+            _at_unit(wiring.target if side == "post" else wiring.source,
+                     name, lines, voltage, rule)
+            names.update({f"{n}_{side}": f"{n}_{name}_{side}" for n in lines})
+        else:
+            local = {n: f"{side}_{n}" for n in lines}
+            names.update({f"{n}_{side}": local[n] for n in lines})
+            read = {n: f"{n}_{side}" for n in getattr(rule.reads, side)}
+            if "V" in read:
+                read["V"] = f"{voltage}_post"
+            lazy = not set(read) & _names(lines) and not _read(synapse, names, local.values())
+            for line in lines.values():
+                flag = "event-driven" if lazy else "clock-driven"
+                wiring.synapses.lines.append(_flagged(rename(line, {**read, **local}), flag))
+            wiring.continuous |= not lazy
+            wiring.synapses.initial.update(
+                {local[n]: rename(start(rule.initial[n], rule), {**read, **local})
+                 for n in lines if n in rule.initial})
+    for line in synapse.values():
+        wiring.synapses.lines.append(_flagged(rename(line, names), "clock-driven"))
+    wiring.continuous |= bool(synapse)
+    wiring.synapses.constants.update(own)
+    wiring.on_pre += [rename(line, names) for _, line in on_pre]
+    wiring.on_post += [rename(line, names) for _, line in on_post]
+    wiring.clip = [f"{n} = clip({n}, {low!r}, {high!r})"
+                   for n, (low, high) in rule.bounds.items()]
+    if bias and rule.bias:
+        line, = lines_of(rule, rule.part("bias")).values()
+        reads = {f"{n}_post": n for n in rule.reads.post}
+        wiring.bias = rename(line, {**reads, **{n: f"{n}_{name}" for n in own}})
+        wiring.target.constants.update({f"{n}_{name}": q for n, q in own.items()})
+
+
+def _names(lines: Mapping[str, str]) -> set[str]:
+    equations = b2.Equations("\n".join(lines.values()))
+    return set().union(*(eq.identifiers for eq in equations.values()))
+
+
+def _read(lines: Mapping[str, str], names: Mapping[str, str], wanted: Iterable[str]) -> bool:
+    """Tell whether equations read one of the wanted variables once they are renamed."""
+    return bool(lines) and bool({names.get(n, n) for n in _names(lines)} & set(wanted))
+
+
+def _at_unit(part: Part, name: str, lines: Mapping[str, str], voltage: str, rule) -> None:
+    """Put the filters of a rule into the text of the population they filter."""
+    used = [n for n in rule.constants if n in _names(lines)]
+    here = {**{n: f"{n}_{name}" for n in (*lines, *used)}, "V": voltage}
+    part.lines += [rename(line, here) for line in lines.values()]
+    part.constants.update({f"{n}_{name}": rule.constants[n] for n in used})
+    part.initial.update({f"{n}_{name}": rename(start(rule.initial[n], rule), here)
+                         for n in lines if n in rule.initial})
