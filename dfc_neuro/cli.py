@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,8 @@ def _measures(result: Any) -> list[str]:
     classes = (result.attrs.get("kind") == "learning"
                and data.get("loss", "cross_entropy") == "cross_entropy")
     lines = []
-    for name in result.measures:
-        measure, said = result.measures[name], name.replace("_", " ")
+    for name, measure in _leaves(result.measures):
+        said = name.replace("_", " ")
         if measure.values.ndim or measure.values.dtype.kind not in "fiu":
             lines.append(f"{said} {' '.join(str(measure.values).split())}")
         elif classes and name.endswith("_error"):
@@ -112,6 +112,14 @@ def _measures(result: Any) -> list[str]:
             unit = "" if measure.units in ("", "1") else f" {measure.units}"
             lines.append(f"{said} {float(measure.values):.4g}{unit}")
     return lines
+
+
+def _leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name in group:
+        if isinstance(group[name], Mapping):
+            yield from _leaves(group[name], f"{above}{name}, ")
+        else:
+            yield f"{above}{name}", group[name]
 
 
 @main.command()
