@@ -90,9 +90,12 @@ def check_options(
 
 
 def split_indices(
-    labels: np.ndarray, part: int, rng: np.random.Generator, *, stratified: bool = False
+    labels: np.ndarray, part: int, seed: int, *, stratified: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return disjoint random indices (rest, part) that together cover all samples.
+
+    They are those of scikit-learn's ``train_test_split(random_state=seed)``, so that numbers can
+    be compared with other people's; its import would take two seconds.
 
     Parameters
     ----------
@@ -100,26 +103,44 @@ def split_indices(
         Classes; only their number matters unless `stratified`.
     part : int
         Samples in the second part.
-    rng : numpy.random.Generator
+    seed : int
+        Of the split.
     stratified : bool
-        Give each class its share of the part, rounded so that the sizes are exact.
+        Give each class its share of both parts, to within one sample.
     """
+    rng = np.random.RandomState(seed)
     if not stratified:
         order = rng.permutation(len(labels))
         return order[part:], order[:part]
     classes, counts = np.unique(labels, return_counts=True)
-    exact = counts * part / len(labels)
+    kept = _shares(counts, len(labels) - part, rng)
+    taken = _shares(counts - kept, part, rng)
+    rest, chosen = [], []
+    for c, n, m in zip(classes, kept, taken, strict=True):
+        members = np.flatnonzero(labels == c)
+        members = members[rng.permutation(len(members))]
+        rest.append(members[:n])
+        chosen.append(members[n : n + m])
+    return rng.permutation(np.concatenate(rest)), rng.permutation(np.concatenate(chosen))
+
+
+def _shares(counts: np.ndarray, total: int, rng: np.random.RandomState) -> np.ndarray:
+    """Return integers in proportion to `counts` whose sum is `total`.
+
+    What rounding down leaves goes to the largest remainders; ties are drawn.
+    """
+    if not total:
+        return np.zeros(len(counts), int)
+    exact = counts / counts.sum() * total
     shares = np.floor(exact).astype(int)
-    largest = np.argsort(shares - exact, kind="stable")[: part - shares.sum()]
-    shares[largest] += 1
-    chosen = np.concatenate(
-        [
-            rng.permutation(np.flatnonzero(labels == c))[:n]
-            for c, n in zip(classes, shares, strict=True)
-        ]
-    )
-    rest = np.setdiff1d(np.arange(len(labels)), chosen)
-    return rng.permutation(rest), rng.permutation(chosen)
+    remainders = exact - shares
+    for value in np.unique(remainders)[::-1]:
+        left = total - shares.sum()
+        if not left:
+            break
+        tied = np.flatnonzero(remainders == value)
+        shares[rng.choice(tied, size=min(left, len(tied)), replace=False)] += 1
+    return shares
 
 
 def check_sizes(dataset: Dataset, sizes: Sequence[int], where: str) -> None:

@@ -87,8 +87,7 @@ def load_images(name: str, options: Mapping[str, Any], where: str) -> Dataset:
         raise DataError(
             f"{where}, validation", f"{chosen['validation']} of {n} samples", f"give less than {n}"
         )
-    rng = np.random.default_rng(chosen["split_seed"])
-    train, validation = split_indices(labels, chosen["validation"], rng)
+    train, validation = split_indices(labels, chosen["validation"], chosen["split_seed"])
     if chosen["subset"] is not None:
         if not 0 < chosen["subset"] <= len(train):
             raise DataError(

@@ -28,9 +28,10 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     Parameters
     ----------
     options : dict
-        ``test`` and ``validation``: samples held out; ``split_seed``; ``stratified``: each class
-        has its share of each part; ``standardise``: "global" (one mean and deviation, over all
-        pixels of the training part) or "none" (0..16).
+        ``test`` and ``validation``: samples held out; ``split_seed``: of scikit-learn's
+        ``train_test_split``; ``stratified``: each class has its share of each part;
+        ``standardise``: "global" (one mean and deviation, over all pixels of the training part)
+        or "none" (0..16).
     seed : int or None
         Not used: the split is the same for every run.
     where : str
@@ -50,23 +51,23 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
             f"{held} of {len(labels)} samples are held out, {chosen['test']} for the test",
             "test needs one sample or more, and so does training",
         )
-    rng = np.random.default_rng(chosen["split_seed"])
-    rest, test = split_indices(labels, chosen["test"], rng, stratified=chosen["stratified"])
-    train, validation = split_indices(
-        labels[rest], chosen["validation"], rng, stratified=chosen["stratified"]
-    )
-    train, validation = rest[train], rest[validation]
+    how = {"seed": chosen["split_seed"], "stratified": chosen["stratified"]}
+    train, test = split_indices(labels, chosen["test"], **how)
+    validation = train[:0]
+    if chosen["validation"]:
+        rest, part = split_indices(labels[train], chosen["validation"], **how)
+        train, validation = train[rest], train[part]
     mean, deviation = 0.0, 1.0
     if chosen["standardise"] == "global":
         mean, deviation = pixels[train].mean(), pixels[train].std()
 
-    def part(rows: np.ndarray) -> Split:
+    def standardised(rows: np.ndarray) -> Split:
         return Split((pixels[rows] - mean) / deviation, labels[rows])
 
     return Dataset(
-        part(train),
-        part(validation) if len(validation) else None,
-        part(test),
+        standardised(train),
+        standardised(validation) if len(validation) else None,
+        standardised(test),
         64,
         10,
         "cross_entropy",
