@@ -31,7 +31,7 @@ class Result:
     ----------
     attrs : dict
         Versions, engine, seed, status, ...
-    recordings, spikes, weights, metrics, measures : Group
+    recordings, spikes, weights, metrics, measures, derived : Group
         What the file holds.
 
     Raises
@@ -48,6 +48,7 @@ class Result:
         self.weights = self._group("weights")
         self.metrics = self._group("metrics")
         self.measures = self._group("measures")
+        self.derived = self._group("derived")
 
     @property
     def protocol(self) -> dict[str, Any]:
