@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfc_neuro.diagnostics._algebra import gram, solve_gram, through
+from dfc_neuro.diagnostics._algebra import gram, solve_gram
 from dfc_neuro.rates.network import Forward, Network, Update, jacobian
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
+from dfc_neuro.rates.steady_state import steady_control, sweep
 
 Array = np.ndarray
 
@@ -24,7 +25,6 @@ class AnalyticState:
     u: Array
     delta_v: list[Array]
     v: list[Array]
-    v_basal: list[Array]
     r: list[Array]
 
 
@@ -94,8 +94,7 @@ def gauss_newton(net: Network, fwd: Forward, delta: Array, gamma: float = 0.0, *
     return outer_mean([(J_i.swapaxes(1, 2) @ y)[:, :, 0] for J_i in J], fwd.presynaptic)
 
 
-def analytic_state(net: Network, fwd: Forward, delta: Array, alpha: float, *,
-                   J: list[Array] | None = None) -> AnalyticState:
+def analytic_state(net: Network, fwd: Forward, delta: Array, alpha: float) -> AnalyticState:
     """Return the analytic steady state of control (DFC-SSA).
 
     u = (Jbar Qbar + alpha I)^-1 delta, Delta v = Qbar u, then one forward sweep
@@ -103,21 +102,17 @@ def analytic_state(net: Network, fwd: Forward, delta: Array, alpha: float, *,
 
     Parameters
     ----------
-    net, fwd, delta, J
+    net, fwd, delta
         As for :func:`minimum_norm`.
     alpha : float
         Leak of the controller.
     """
-    system = through(J or jacobian(net, fwd), net.Q) + alpha * np.eye(net.sizes[-1])
-    u = np.linalg.solve(system, delta[:, :, None])[:, :, 0]
+    u = steady_control(net, fwd, delta, alpha)
     delta_v = [u @ Q.T for Q in net.Q]
-    v, basal, r, below = [], [], [], fwd.x
-    for W, b, d, name in zip(net.W, net.b, delta_v, net.nonlinearities, strict=True):
-        basal.append(below @ W.T + b)
-        v.append(d + basal[-1])
-        below = NONLINEARITIES[name].phi(v[-1])
-        r.append(below)
-    return AnalyticState(u, delta_v, v, basal, r)
+    x, _ = sweep(net, fwd, delta_v)
+    v = [free + a for free, a in zip(fwd.v, x, strict=True)]
+    r = [NONLINEARITIES[name].phi(a) for name, a in zip(net.nonlinearities, v, strict=True)]
+    return AnalyticState(u, delta_v, v, r)
 
 
 def analytic_update(net: Network, fwd: Forward, state: AnalyticState, *, nonlinear: bool = True,

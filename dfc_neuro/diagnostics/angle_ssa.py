@@ -17,7 +17,7 @@ def measure(state: Snapshot) -> dict[str, float]:
     update = state.need_update("angle_ssa")
     alpha = state.need_control("angle_ssa").alpha
     state.need_Q("angle_ssa")
-    steady = analytic_state(state.net, state.fwd, state.delta, alpha, J=state.jacobian)
+    steady = analytic_state(state.net, state.fwd, state.delta, alpha)
     controlled = None
     if (state.final or {}).get("v") is not None:
         (v,) = state.need_final("angle_ssa", "v")

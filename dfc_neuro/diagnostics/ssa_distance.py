@@ -13,7 +13,7 @@ def measure(state: Snapshot) -> float:
     alpha = state.need_control("ssa_distance").alpha
     state.need_Q("ssa_distance")
     (r_L,) = state.need_final("ssa_distance", "r_L")
-    steady = analytic_state(state.net, state.fwd, state.delta, alpha, J=state.jacobian).r[-1]
+    steady = analytic_state(state.net, state.fwd, state.delta, alpha).r[-1]
     start = np.linalg.norm(state.fwd.r[-1] - steady, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(np.mean(np.linalg.norm(r_L - steady, axis=1) / start))

@@ -68,8 +68,9 @@ def deviation(code, v, r, x, out):
             else:
                 out[i] = low * x[i] if end <= 0 else end - low * v[i]
     else:
+        edge = x.dtype.type(700.0 if x.itemsize == 8 else 80.0)  # exp beyond it is infinite
         for i in range(x.size):
-            growth = x.dtype.type(math.expm1(x[i]))
+            growth = x.dtype.type(math.expm1(min(x[i], edge)))
             out[i] = r[i] * (one - r[i]) * growth / (one + r[i] * growth)
 
 

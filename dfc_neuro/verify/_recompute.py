@@ -21,7 +21,6 @@ from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.rates.network import Forward, Update, backprop, forward, jacobian
 from dfc_neuro.rates.simulate import simulate
-from dfc_neuro.rates.steady_state import steady_control, sweep
 from dfc_neuro.verify._case import Case
 from dfc_neuro.verify._rules import FEEDBACK, FORWARD, rule_kernel
 
@@ -83,22 +82,14 @@ class Recomputed:
 
     def _ssa(self) -> Quantities:
         alpha = self.case.alpha
-        u = steady_control(self.net, self.fwd, self.delta, alpha)
-        shift = [u @ Q.T for Q in self.net.Q]
-        x, _ = sweep(self.net, self.fwd, shift)
-        v = [free + a for free, a in zip(self.fwd.v, x, strict=True)]
-        yield "ssa/u", u
-        yield from _layers("ssa/delta_v", shift)
-        yield from _layers("ssa/v", v)
-        yield from _layers("ssa/r", self._rates(x))
+        state = references.analytic_state(self.net, self.fwd, self.delta, alpha)
+        yield "ssa/u", state.u
+        for name in ("delta_v", "v", "r"):
+            yield from _layers(f"ssa/{name}", getattr(state, name))
         control = Control(alpha=alpha, k_p=0.0, dt=1.0, steps=1, tau=1.0)  # only alpha is read
         for rule in self._rules("ssa", "update_"):
             update = dfc_ssa.update(self._batch(rule, control)).update
             yield from _update(f"ssa/update_{rule}", update)
-
-    def _rates(self, x: list[Array]) -> list[Array]:
-        return [r + d for r, d in zip(
-            self.fwd.r, references.rate_difference(self.net, self.fwd.v, x), strict=True)]
 
     def _dynamics(self) -> Quantities:
         control = self.case.control

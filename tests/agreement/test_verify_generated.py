@@ -4,11 +4,14 @@ The oracle below follows the time-step recipe of Meulemans et al.'s code line by
 absolute coordinates; it shares nothing with the package.
 """
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from dfc_neuro.verify import verify
 
@@ -17,8 +20,7 @@ PHI = {
     "tanh": (np.tanh, lambda v: 1.0 - np.tanh(v) ** 2),
     "relu": (lambda v: v * (v > 0), lambda v: 1.0 * (v > 0)),
     "leakyrelu": (lambda v: np.where(v > 0, v, 0.2 * v), lambda v: np.where(v > 0, 1.0, 0.2)),
-    "sigmoid": (lambda v: 1.0 / (1.0 + np.exp(-v)),
-                lambda v: np.exp(-v) / (1.0 + np.exp(-v)) ** 2),
+    "sigmoid": (expit, lambda v: expit(v) * expit(-v)),
 }
 PHI["leaky_relu"], PHI["softmax"] = PHI["leakyrelu"], PHI["linear"]
 
@@ -182,8 +184,7 @@ class Oracle:
         states = self.run(self.r[-1], "_fb", self.noise)
         scale = 1.0 / max(c["sigma_fb"], 0.01) ** 2
         for i in range(self.L):
-            pairs = zip(states[:-1], states[1:], strict=True)
-            total = sum(now[1][i].T @ after[0] for now, after in pairs)
+            total = sum(now[1][i].T @ after[0] for now, after in pairwise(states))
             group[f"feedback_learning/noise{i + 1}"] = self.noise[i]
             group[f"feedback_learning/dQ{i + 1}"] = (
                 -scale * total / (self.B * (len(states) - 1)))
@@ -264,21 +265,23 @@ def check(tmp_path_factory, oracle, **keys):
 
 
 booleans = st.booleans()
+# The oracle subtracts voltages, as the published code does: a displacement of 1e-6 would leave it
+# ten digits. So the target is far and the phase not short; the shortest ones have their own test.
 CONSTANTS = st.fixed_dictionaries({
     "alpha_di": st.sampled_from([0.0, 0.001, 0.2]),
-    "dt_di": st.sampled_from([0.02, 0.1]),
-    "tmax_di": st.integers(1, 25),
+    "dt_di": st.sampled_from([0.05, 0.1]),
+    "tmax_di": st.integers(12, 25),
     "k_p": st.sampled_from([0.0, 0.3, 2.0]),
     "time_constant_ratio": st.sampled_from([0.01, 0.2, 1.0]),
     "apical_time_constant": st.sampled_from([-1, 0.15]),
     "inst_transmission": booleans, "proactive_controller": booleans,
     "inst_system_dynamics": booleans, "inst_transmission_fb": booleans,
-    "target_stepsize": st.sampled_from([0.1, 1.0]),
+    "target_stepsize": st.sampled_from([1.0, 3.0]),
     "alpha_fb": st.sampled_from([0.0, 0.6]), "k_p_fb": st.sampled_from([0.0, 0.15]),
-    "dt_di_fb": st.sampled_from([0.002, 0.02]), "tmax_di_fb": st.integers(2, 20),
+    "dt_di_fb": st.sampled_from([0.01, 0.03]), "tmax_di_fb": st.integers(12, 20),
     "time_constant_ratio_fb": st.sampled_from([0.001, 0.05]),
     "apical_time_constant_fb": st.sampled_from([-1, 0.3]),
-    "sigma_fb": st.sampled_from([0.0, 0.002, 0.05]),
+    "sigma_fb": st.sampled_from([0.0, 0.005, 0.05]),
     "sigma_output_fb": st.sampled_from([0.0, 0.05]),
 })
 
@@ -292,6 +295,8 @@ CONSTANTS = st.fixed_dictionaries({
 def test_any_setting(tmp_path_factory, sizes, B, hidden, output, loss, constants, seed):
     oracle = Oracle(sizes, B, hidden, output, loss, constants, seed)
     assume(np.linalg.cond(oracle.system).max() < 1e3)
+    # a rate that saturates to 1e-300 is zero to rounding, and so is all that is made of it
+    assume(max(np.abs(v).max() for v in oracle.run(oracle.aim, "")[-1][3]) < 12)
     check(tmp_path_factory, oracle)
 
 
@@ -302,6 +307,12 @@ def test_more_samples_than_one_block(tmp_path_factory, B):
 
 def test_absent_booleans_are_false_and_delays_are_real(tmp_path_factory):
     check(tmp_path_factory, Oracle([4, 7, 6, 3], 3, "tanh", "linear", "mse", BASE, 2))
+
+
+@pytest.mark.parametrize("T", [1, 2])
+def test_the_shortest_phases(tmp_path_factory, T):
+    constants = BASE | {"tmax_di": T, "tmax_di_fb": 2, "proactive_controller": True}
+    check(tmp_path_factory, Oracle([4, 7, 3], 3, "tanh", "linear", "mse", constants, 5))
 
 
 def test_one_hot_targets_are_labels(tmp_path_factory):

@@ -3,8 +3,8 @@
 Usage: python thin_reference.py FULL.h5 THIN.h5
 
 Numbers are copied, none is computed. Cases of `WHOLE` keep every state of the trajectory; of the
-others every twentieth and the last one stay, and the attribute `time_index` of their group `dynamics`
-says which. Everything outside the trajectories is copied whole.
+others every twentieth and the last one stay, and the attribute `time_index` of their group
+`dynamics` says which. Everything outside the trajectories is copied whole.
 """
 
 import sys
