@@ -11,6 +11,7 @@ from dfc_neuro.brian import device
 from dfc_neuro.brian.build import RECORDS, Built
 from dfc_neuro.brian.text import dimension_of
 from dfc_neuro.errors import ProtocolError, near
+from dfc_neuro.files.protocols import Record, RecordingProtocol
 from dfc_neuro.files.units import quantity, unit_text
 
 Array = np.ndarray
@@ -21,7 +22,8 @@ class Monitored:
     """A monitor and how its numbers are laid out.
 
     ``every`` is the sampling interval in seconds, None for spikes; ``axis`` names the last axis,
-    "unit" or "synapse", and ``indices`` are the units that are recorded, of `n` in a replica.
+    "unit" or "synapse", and ``indices`` are the units that are recorded, of `n` in a replica;
+    ``variables`` are names in the file and those of the group.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Monitored:
     n: int
     indices: Array
     axis: str = "unit"
-    variables: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -44,8 +46,8 @@ class Monitored:
     def samples(self) -> dict[str, Array]:
         """Return {variable: (time, replica, unit)} and empty the monitor."""
         out = {}
-        for variable in self.variables:
-            values = np.array(self.monitor.variables[variable].get_value())
+        for variable, own in self.variables.items():
+            values = np.array(self.monitor.variables[own].get_value())
             out[variable] = values.reshape(len(values), self.replicas, len(self.indices))
         self.monitor.resize(0)
         return out
@@ -60,59 +62,95 @@ class Monitored:
         return times[keep], unit[keep], conditions[index[keep] // self.n]
 
 
-def monitored(protocol, built: Built) -> list[Monitored]:
+def monitored(protocol: RecordingProtocol, built: Built) -> list[Monitored]:
     """Return the monitors of a protocol's [record]."""
     return [_one(name, r, f"{protocol.label}: record.{name}", built)
             for name, r in protocol.record.items()]
 
 
-def _one(name: str, record, where: str, built: Built) -> Monitored:
-    node, group, n, axis = _recorded(record, where, built)
+def _one(name: str, record: Record, where: str, built: Built) -> Monitored:
+    found = _recorded(record, where, built)
+    group, n = found.group, found.n
     chosen = np.arange(n) if record.units is None else np.array(record.units)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
-        raise ProtocolError(f"{where}.units", f"found {list(chosen)}", f"'{node}' has {n}")
+        raise ProtocolError(f"{where}.units", f"found {list(chosen)}", f"there are {n}")
     if "spikes" in record.what:
         if len(record.what) > 1:
             raise ProtocolError(f"{where}.what", "spikes are recorded by themselves",
                                 "make a table of their own for the other variables")
         if not isinstance(group, b2.SpikeGeneratorGroup) and "spike" not in group.events:
-            raise ProtocolError(f"{where}.what", f"'{node}' does not spike",
+            raise ProtocolError(f"{where}.what", "there are no spikes here",
                                 "name a cell with [spike]")
         return Monitored(name, b2.SpikeMonitor(group, name=f"record_{name}"), None,
                          built.replicas, n, chosen)
-    for variable in record.what:
-        if variable not in group.variables or variable.startswith("_"):
-            known = [k for k in group.variables if not k.startswith("_")]
-            raise ProtocolError(f"{where}.what", f"'{node}' has no '{variable}'",
-                                near(variable, known))
-    dt = float(built.clock.dt)
-    every = dt if record.every is None else quantity(record.every, f"{where}.every").value
-    if record.every is not None and not any(quantity(record.every, where).dimensions):
-        raise ProtocolError(f"{where}.every", f"found {record.every}", "write a time, \"1 ms\"")
-    ratio = every / dt
-    if ratio < 0.999 or abs(ratio - round(ratio)) > 1e-6 * ratio:
-        raise ProtocolError(f"{where}.every", f"{every:g} s is no multiple of dt = {dt:g} s",
-                            "choose a multiple")
+    every = _interval(record, where, float(built.clock.dt))
     index = (np.arange(built.replicas)[:, None] * n + chosen).ravel()
-    monitor = b2.StateMonitor(group, list(record.what), record=index, clock=device.clock(every),
-                              when="groups", order=RECORDS, name=f"record_{name}")
-    units = {v: unit_text(dimension_of(group.variables[v])) for v in record.what}
-    return Monitored(name, monitor, every, built.replicas, n, chosen, axis, tuple(record.what),
+    monitor = b2.StateMonitor(group, list(found.names.values()), record=index,
+                              clock=device.clock(every), when="groups", order=RECORDS,
+                              name=f"record_{name}")
+    units = {v: unit_text(dimension_of(group.variables[own])) for v, own in found.names.items()}
+    return Monitored(name, monitor, every, built.replicas, n, chosen, found.axis, found.names,
                      units)
 
 
-def _recorded(record, where: str, built: Built) -> tuple[str, b2.Group, int, str]:
-    """Return what is recorded of: its name, group, size in a replica, and name of the axis."""
+def _interval(record: Record, where: str, dt: float) -> float:
+    """Return the sampling interval in seconds, a multiple of dt."""
+    if record.every is None:
+        return dt
+    every = quantity(record.every, f"{where}.every")
+    if not any(every.dimensions):
+        raise ProtocolError(f"{where}.every", f"found {record.every}", "write a time, \"1 ms\"")
+    ratio = every.value / dt
+    if ratio < 0.999 or abs(ratio - round(ratio)) > 1e-6 * ratio:
+        raise ProtocolError(f"{where}.every", f"{every.text} is no multiple of dt = {dt:g} s",
+                            "choose a multiple")
+    return every.value
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A group, its size in a replica, what its last axis counts, {name: variable of the group}."""
+
+    group: b2.Group
+    n: int
+    axis: str
+    names: dict[str, str]
+
+
+def _recorded(record: Record, where: str, built: Built) -> _Recorded:
+    """Find the group that holds what is recorded."""
     node = record.of
     if node is None:
         if len(built.scheme.cells) != 1:
-            raise ProtocolError(f"{where}.of", "is missing: there are several populations",
+            raise ProtocolError(f"{where}.of", "is missing, and there are several populations",
                                 near("", built.scheme.cells))
         node = next(iter(built.scheme.cells))
+    sizes = built.scheme.sizes
     if node in built.groups:
-        return node, built.groups[node], built.scheme.sizes[node], "unit"
-    if node in built.synapses:
-        group = built.synapses[node]
-        return node, group, len(group) // built.replicas, "synapse"
-    raise ProtocolError(f"{where}.of", f"there is nothing called '{node}'",
-                        near(node, [*built.groups, *built.synapses]))
+        places: list[tuple[str | None, int, str, str]] = [(node, sizes[node], "unit", "{}")]
+    elif node in built.synapses:
+        link = next(k for k in built.scheme.links if k.name == node)
+        n = len(built.synapses[node]) // built.replicas
+        places = [(None, n, "synapse", name) for name in ("{}", "pre_{}", "post_{}")]
+        places += [(end, sizes[end], "unit", "{}_" + node) for end in (link.target, link.source)]
+    else:
+        raise ProtocolError(f"{where}.of", f"there is nothing called '{node}'",
+                            near(node, [*built.groups, *built.synapses]))
+    if "spikes" in record.what:
+        return _Recorded(built.groups[node], sizes[node], "unit", {})
+    found: dict[str, tuple] = {}
+    for variable in record.what:
+        for end, n, axis, pattern in places:
+            group = built.synapses[node] if end is None else built.groups[end]
+            if pattern.format(variable) in group.variables and not variable.startswith("_"):
+                found[variable] = (group, n, axis, pattern.format(variable))
+                break
+        else:
+            known = [k for k in group.variables if not k.startswith("_")]
+            raise ProtocolError(f"{where}.what", f"'{node}' has no '{variable}'",
+                                near(variable, known))
+    (group, n, axis, _), *others = found.values()
+    if any(other[0] is not group for other in others):
+        raise ProtocolError(f"{where}.what", "these variables live in different places",
+                            "make a table of its own for each")
+    return _Recorded(group, n, axis, {v: place[3] for v, place in found.items()})

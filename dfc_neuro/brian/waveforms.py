@@ -20,8 +20,10 @@ GRID = 1e-6  # edges nearer to the grid than this fraction of a step lie on it
 def _grid(time: float, dt: float) -> float:
     """Return a time in steps, on the grid when it is meant to be."""
     step = time / dt
-    nearest = round(step)
-    return float(nearest) if abs(step - nearest) < GRID else step
+    if np.isinf(step):
+        return step
+    nearest = np.rint(step)
+    return float(nearest if abs(step - nearest) < GRID else step)
 
 
 def levels(windows: Sequence[Window], dt: float) -> list[tuple[int, float]]:
