@@ -28,7 +28,8 @@ class Nonlinearity:
 
 
 def _sigmoid(v: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * v))
+    small = np.exp(-np.abs(v))  # exact to rounding on both sides, and finite
+    return np.where(v >= 0, 1.0, small) / (1.0 + small)
 
 
 NONLINEARITIES = {
