@@ -109,14 +109,14 @@ def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed:
            force: bool, progress: bool) -> None:
     from dfc_neuro.learning.planning import make_plan
     from dfc_neuro.learning.training import train
-    from dfc_neuro.rates.simulate import available_threads
+    from dfc_neuro.rates import threads
 
     plan = make_plan(protocol, seed)
     numerics = protocol.numerics
     header |= {"method": protocol.method, "feedback": protocol.feedback,
                "integrator": numerics.integrator, "dt": numerics.dt,
                "precision": numerics.precision,
-               "threads": numerics.threads or available_threads()}
+               "threads": numerics.threads or threads.available()}
     with Writer(path, header, force=force, resume=resume) as writer:
         train(plan, writer, progress)
 

@@ -95,7 +95,8 @@ def layer_of(plan: Plan, population: str, key: str) -> int:
     if not matching and population == "hidden":
         matching = [i for i, name in enumerate(populations) if name.startswith("hidden")]
     if not matching:
-        raise ProtocolError(key, f"unknown population '{population}'", near(population, populations))
+        raise ProtocolError(key, f"unknown population '{population}'",
+                            near(population, populations))
     return matching[0]
 
 

@@ -23,17 +23,28 @@ SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, n
 
 
 def with_keys(circuit: Circuit, keys: dict[str, Any]) -> Circuit:
-    """Return a circuit with dotted keys of its table set, checked anew."""
+    """Return a circuit with dotted keys of its table set, checked anew.
+
+    Time constants of cells given as plain numbers count in units of the controller's tau_u.
+    """
     if not keys:
         return circuit
     table = copy.deepcopy(circuit.source)
     for key, value in keys.items():
         *path, last = key.split(".")
+        if path == ["cells"] and last.startswith("tau") and isinstance(value, int | float):
+            value = f"{float(value) * _tau_u(circuit)!r} second"
         part = table
         for name in path:
             part = part.setdefault(name, {})
         part[last] = value
     return build_circuit(table, circuit.path, circuit.label)
+
+
+def _tau_u(circuit: Circuit) -> float:
+    for model in circuit.controller_models.values():
+        return model.constants["tau_u"].value
+    return 1.0
 
 
 def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:

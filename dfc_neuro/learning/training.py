@@ -13,6 +13,7 @@ from dfc_neuro.errors import ProtocolError
 from dfc_neuro.learning import measures
 from dfc_neuro.learning.plan import Plan
 from dfc_neuro.learning.trainer import Tally, Trainer
+from dfc_neuro.rates import threads
 from dfc_neuro.results import Writer
 
 CHECKPOINT_EVERY = 2.0  # seconds of work that a kill may cost
@@ -40,7 +41,7 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     saved = time.monotonic()
     bar = tqdm(total=len(plan.passes), initial=trainer.done, disable=not progress, unit="pass",
                desc=plan.method_name)
-    with bar:
+    with bar, threads.blas(threads.blas_threads(plan.layered.sizes, plan.batch, plan.threads)):
         for one in plan.passes[trainer.done:]:
             tally = trainer.run(one)
             before_first = not one.epoch and plan.passes[trainer.done:][:1] \

@@ -102,6 +102,8 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
     pre = np.zeros(PRE_SLOTS * rows * pre_width, F)
     input_sum = np.zeros(POST_SLOTS * S * sizes[1] if learn and not FEEDBACK else 0, F)
     rate = np.zeros(S * widest, F)
+    words = np.empty((2, widest if noisy == 2 else 0), np.uint32)
+    normals = np.empty((3, widest if noisy == 2 else 0), np.float32)
     held = 0
 
     for t in range(T):
@@ -196,7 +198,7 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
                         for j in range(n):
                             block[row, j] += scale * noise[t, row, first[i] + j]
                 elif scale != 0.0:
-                    add_normals(here, n, scale, seed, sample, t, first[i])
+                    add_normals(here, n, scale, seed, sample, t, first[i], words, normals)
             if i > 0:
                 W_i = W[w_first[i]:w_first[i + 1]].reshape(n, sizes[i])
                 below_rates = dr[S * first[i - 1]:S * first[i]].reshape(S, sizes[i])
@@ -204,7 +206,7 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
             advance(x[lo:hi], here, basal[lo:hi], k)
             deviation(codes[i], v0[lo:hi], r0[lo:hi], x[lo:hi], dr[lo:hi])
         u[:] = u_next
-        if bound > 0 and (t % CHUNK == CHUNK - 1 or t == T - 2):
+        if bound > 0 and (every > 0 or t % CHUNK == CHUNK - 1 or t == T - 2):
             for i in range(depth):
                 if not largest(x[S * first[i]:S * first[i + 1]]) <= bound:
                     trouble[0], trouble[1] = i + 1, t + 1

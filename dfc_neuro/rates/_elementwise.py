@@ -55,6 +55,14 @@ def deviation(code, v, r, x, out):
     one = x.dtype.type(1.0)
     if code == 0:
         out[:] = x
+    elif code == 1 and x.itemsize == 8:
+        for i in range(x.size):
+            q = tanh(x[i])
+            below = one + r[i] * q
+            if below > 0.5:
+                out[i] = q * (one - r[i] * r[i]) / below
+            else:  # out of a saturated state, where 1 - r^2 has few digits: a large difference
+                out[i] = tanh(v[i] + x[i]) - r[i]
     elif code == 1:
         for i in range(x.size):
             q = tanh(x[i])

@@ -49,8 +49,8 @@ def _compare(found: tuple[text.Equation, ...], expected: dict[str, text.Equation
     names = {line.name for line in found}
     for name in expected:
         if name not in names and name not in OPTIONAL:
-            raise EngineError(f"{where}: equations", f"has no '{name}', which the rate engine needs",
-                              REMEDY)
+            raise EngineError(f"{where}: equations",
+                              f"has no '{name}', which the rate engine needs", REMEDY)
     for line in found:
         place = f"{where}: equations line {line.line}"
         mine = expected.get(line.name)

@@ -103,7 +103,7 @@ def jacobian(net: Network, fwd: Forward) -> list[Array]:
 
 
 def backprop(net: Network, fwd: Forward, delta: Array) -> Update:
-    """Return minus the gradient of the loss for delta = -dLoss/dr_L (B, n_L), summed over the batch."""
+    """Return minus the loss gradient for delta = -dLoss/dr_L (B, n_L), summed over the batch."""
     slope = slopes(net, fwd)
     error = delta * slope[-1]
     dW: list[Array] = []

@@ -149,7 +149,7 @@ def _pair(chain: list[tuple[int, ast.expr]], plus: str, minus: str,
 
 
 def _right_hand_side(text: str, where: str) -> ast.expr:
-    left, _, right = text.partition("=")
+    right = text.partition("=")[2]
     if not right:
         raise EngineError(where, f"'{text}' is not an equation dw/dt = ... : 1")
     return ast.parse(right.rpartition(":")[0].strip(), mode="eval").body

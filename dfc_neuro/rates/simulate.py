@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import linalg  # noqa: F401  (Numba's matrix product lives in SciPy's BLAS)
-from threadpoolctl import ThreadpoolController
 
 from dfc_neuro.errors import NumericalError
+from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.compile import RuleKernel, compile_rule
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
@@ -58,26 +55,9 @@ class Controlled:
 
 
 @lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
-@lru_cache(maxsize=1)
 def no_rule() -> RuleKernel:
     """Return the kernel of a network that does not learn."""
     return compile_rule("dw/dt = 0*rate_post*rate_pre : 1", None, {})
-
-
-def available_threads() -> int:
-    """Return the number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def deviation(net: Network, fwd: Forward, x: list[Array]) -> list[Array]:
@@ -158,7 +138,7 @@ def simulate(
         If a voltage passes `bound` or is not finite; the message names layer and time.
     """
     F = net.dtype
-    B, depth, sizes = len(fwd.x), net.depth, net.sizes
+    B, sizes = len(fwd.x), net.sizes
     rule = rule or no_rule()
     learn = rule is not no_rule()
     total, n_L = sum(sizes[1:]), sizes[-1]
@@ -202,9 +182,9 @@ def simulate(
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble
 
-    threads = min(threads or available_threads(), len(blocks))
-    with _blas().limit(limits=1, user_api="blas"):
-        done = list(_pool(threads).map(run, blocks)) if threads > 1 else [run(b) for b in blocks]
+    threads = min(threads or pools.available(), len(blocks))
+    with pools.blas(1):
+        done = list(pools.pool(threads).map(run, blocks)) if threads > 1 else [run(b) for b in blocks]
 
     troubles = [d[4] for d in done if d[4][0]]
     if troubles:
