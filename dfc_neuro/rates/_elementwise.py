@@ -79,7 +79,11 @@ def deviation(code, v, r, x, out):
         edge = x.dtype.type(700.0 if x.itemsize == 8 else 80.0)  # exp beyond it is infinite
         for i in range(x.size):
             growth = x.dtype.type(math.expm1(min(x[i], edge)))
-            out[i] = r[i] * (one - r[i]) * growth / (one + r[i] * growth)
+            below = one + r[i] * growth
+            if x.itemsize == 8 and below < 0.5:
+                out[i] = 1.0 / (1.0 + math.exp(-v[i] - x[i])) - r[i]
+            else:
+                out[i] = r[i] * (one - r[i]) * growth / below
 
 
 @njit(**options)
