@@ -101,14 +101,13 @@ def _check_lines(model: schema.Constants, lines: Iterable[text.Equation], known:
                  key: str) -> None:
     for line in lines:
         if line.tree is not None:
-            where = f"{model.label}: {key} line {line.line}" if key else model.label
-            tree = text.inline(line.tree, model.definitions, where)
-            _fits(tree, known, where, _per_line(line), f"the right side of '{line.name}'")
+            where = f"{model.label}: {key} line {line.line}"
+            _fits(line.tree, known, where, _per_line(line), f"the right side of '{line.name}'")
 
 
 def _no_circle(model: schema.Constants, lines: Iterable[text.Equation], key: str) -> None:
-    reads = {line.name: text.names(text.inline(line.tree, model.definitions, model.label))
-             for line in lines if line.kind == "subexpression" and line.tree is not None}
+    reads = {line.name: text.names(line.tree) for line in lines
+             if line.kind == "subexpression" and line.tree is not None}
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         if name in above:
@@ -121,9 +120,10 @@ def _no_circle(model: schema.Constants, lines: Iterable[text.Equation], key: str
         visit(name, ())
 
 
-def _equations(model: schema.Constants, lines: tuple[text.Equation, ...],
+def _equations(model: schema.Constants, written: tuple[text.Equation, ...],
                known: dict[str, Dimension | None], key: str = "equations") -> None:
     """Check all lines; when units do not fit, name the one parameter that would explain it."""
+    lines = model.inlined(written, key)
     _no_circle(model, lines, key)
     try:
         _check_lines(model, lines, known, key)
@@ -199,10 +199,8 @@ def _cell(cell: schema.Cell) -> None:
     known: dict[str, Dimension | None] = {line.name: line.dims for line in cell.lines}
     known |= {name: q.dimensions for name, q in cell.constants.items()}
     known |= dict.fromkeys(sockets.values())
-    read: set[str] = set()
-    for line in cell.lines:
-        if line.tree is not None:
-            read |= text.names(text.inline(line.tree, cell.definitions, cell.label))
+    lines = cell.inlined(cell.lines, "equations")
+    read = {name for line in lines if line.tree is not None for name in text.names(line.tree)}
     for name, compartment in cell.compartments.items():
         where = f"{cell.label}: compartments.{name}"
         text.check_name(name, where)
@@ -214,14 +212,14 @@ def _cell(cell: schema.Cell) -> None:
             raise ModelError(f"{where}.input", f"no equation uses '{compartment.input}'")
     _equations(cell, cell.lines, known)
     for name, compartment in cell.compartments.items():
-        cell._inputs[name] = _input(cell, name, compartment, known)
+        cell._inputs[name] = _input(cell, lines, name, compartment, known)
         known[compartment.input] = cell._inputs[name]
     _equations(cell, cell.lines, known)
     _reads_of_cell(cell, known)
 
 
-def _input(cell: schema.Cell, name: str, compartment: schema.Compartment,
-           known: Known) -> Dimension:
+def _input(cell: schema.Cell, lines: Iterable[text.Equation], name: str,
+           compartment: schema.Compartment, known: Known) -> Dimension:
     where = f"{cell.label}: compartments.{name}"
     if compartment.unit is not None:
         try:
@@ -231,8 +229,8 @@ def _input(cell: schema.Cell, name: str, compartment: schema.Compartment,
     fitting = []
     for unit in _INPUTS:
         try:
-            _check_lines(cell, cell.lines,
-                         {**known, compartment.input: units.dimension(unit)}, "equations")
+            _check_lines(cell, lines, {**known, compartment.input: units.dimension(unit)},
+                         "equations")
         except ModelError:
             continue
         fitting.append(unit)

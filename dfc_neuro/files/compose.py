@@ -22,12 +22,11 @@ def equation_lines(model: schema.Description, lines: Sequence[text.Equation]) ->
     """Return parsed equations as Brian2 text, a line each, with the model's functions put in."""
     assert isinstance(model, schema.Constants)
     written = []
-    for line in lines:
+    for line in model.inlined(lines, "equations"):
         flags = f" ({', '.join(line.flags)})" if line.flags else ""
         left = f"d{line.name}/dt" if line.kind == "differential" else line.name
         if line.tree is not None:
-            tree = text.inline(line.tree, model.definitions, model.label)
-            left = f"{left} = {text.write(tree)}"
+            left = f"{left} = {text.write(line.tree)}"
         written.append(f"{left} : {_unit(line)}{flags}")
     return written
 

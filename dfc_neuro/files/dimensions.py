@@ -130,7 +130,7 @@ def unknown_names(node: ast.expr, known: Known) -> set[str]:
     table = units.table()
     return {name for name in names(node)
             if name not in known and name not in CLOCK and name not in CONSTANTS
-            and (name not in table or name in units.NOT_IN_TEXT)}
+            and name not in table}
 
 
 _BINARY: dict[type, Callable[[float, float], float]] = {

@@ -79,7 +79,7 @@ def _problem(error: dict[str, Any]) -> tuple[str, str]:
     elif error["type"] != "value_error":
         shown = repr(error["input"])
         message = f"found {shown[:60]}, {message[0].lower()}{message[1:]}"
-    return key, message
+    return key, message if len(message) < 400 else message[:400] + "..."
 
 
 def validate(table: dict[str, Any], path: Path, label: str) -> schema.Description:

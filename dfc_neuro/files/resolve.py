@@ -97,6 +97,11 @@ def _own_keys(kind: str) -> set[str]:
     return {field.alias or name for name, field in fields.items()} - set(_NOT_SET)
 
 
+def _defaults(kind: str) -> dict[str, Any]:
+    return {field.alias or name: field.default for name, field in KINDS[kind].model_fields.items()
+            if isinstance(field.default, str | bool | int | float)}
+
+
 def _variables(table: Mapping[str, Any]) -> set[str]:
     """Names that conditions range over, that `match` mentions, or that have a value."""
     found = {*_table(table, "over"), *_table(table, "variables")}
@@ -158,7 +163,8 @@ def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
         _set(table, key, value, f"--set {key}")
     for number, when in enumerate(table.get("when", []), 1):
         where = f"{label}: when {number}"
-        values = {**_table(table, "set"), **_table(table, "variables"), **table}
+        values = {**_defaults(table["kind"]), **_table(table, "set"),
+                  **_table(table, "variables"), **table}
         if all(dotted.same(dotted.look_up(values, key), wanted)
                for key, wanted in when["match"].items()):
             for key, value in dotted.flat(when["set"]).items():
@@ -167,8 +173,9 @@ def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
     return table
 
 
-def _resolved(raw: dict[str, Any], path: Path, label: str, keys: dict[str, Any],
-              quick: bool) -> Any:
+def _resolved(raw: dict[str, Any], path: Path, label: str, keys: dict[str, Any], quick: bool,
+              like: Protocol | None = None) -> Any:
+    """Resolve a table; a protocol `like` it on the same model shares its model."""
     table = _changed(raw, label, keys, quick)
     for key in ("quick", "extends"):
         table.pop(key, None)
@@ -184,7 +191,10 @@ def _resolved(raw: dict[str, Any], path: Path, label: str, keys: dict[str, Any],
         table["set"] = dotted.flat(table["set"])
     found = validate(table, path, label)
     assert isinstance(found, Protocol)
-    _link(found, keys)
+    if like is not None and (like.on, like.set) == (found.on, found.set):
+        found._cell, found._circuit = like.cell, like.circuit
+    else:
+        _link(found, keys)
     if isinstance(found, RecordingProtocol):
         targets.check_recording(found)
         found._conditions = tuple(_grid(found, raw, keys, quick))
@@ -234,7 +244,7 @@ def _circuit(table: dict[str, Any], path: Path, changes: dict[str, Any],
 def _in_seconds(table: dict[str, Any], key: str, value: Any, where: str, path: Path) -> Any:
     """Return a time constant that is a plain number, in units of tau_u, in seconds."""
     name = key.partition(".")[2]
-    if not name.startswith("tau") or isinstance(value, str | bool):
+    if not name.startswith("tau") or isinstance(value, bool) or not isinstance(value, int | float):
         return value
     for use in table.get("controllers", {}).values():
         model = load(use["model"], "controller", where=where, beside=path.parent)
@@ -336,5 +346,5 @@ def _grid(found: RecordingProtocol, raw: dict[str, Any], keys: Mapping[str, Any]
             _set(table, key, value, f"{found.label}: conditions.{name}.{key}")
             changes.pop(key, None)
         label = ", ".join([name] * bool(name) + [f"{key}={value}" for key, value in pairs])
-        made.append((label, _resolved(table, found.path, found.label, changes, quick)))
+        made.append((label, _resolved(table, found.path, found.label, changes, quick, found)))
     return made

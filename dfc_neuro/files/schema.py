@@ -6,7 +6,10 @@ the texts in them mean to one another is checked in `checks` and, for circuits, 
 
 from __future__ import annotations
 
+import ast
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -161,7 +164,14 @@ class Constants(Description):
             found[name] = Quantity(value, dims, f"{value!r} {units.unit_text(dims)}")
         return found
 
-    def expression(self, formula: str, key: str):
+    def inlined(self, lines: Iterable[text.Equation], key: str) -> tuple[text.Equation, ...]:
+        """Return parsed lines with the functions of this file put in."""
+        return tuple(
+            line if line.tree is None else replace(line, tree=text.inline(
+                line.tree, self.definitions, f"{self.label}: {key} line {line.line}"))
+            for line in lines)
+
+    def expression(self, formula: str, key: str) -> ast.expr:
         """Parse a formula of this file and put its functions in."""
         where = f"{self.label}: {key}"
         return text.inline(text.expression(formula, where, self.definitions),

@@ -9,11 +9,10 @@ length and depth.
 from __future__ import annotations
 
 import ast
-import copy
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dfc_neuro.errors import ModelError, near
@@ -320,12 +319,29 @@ def size(tree: ast.AST) -> int:
     return sum(1 for _ in ast.walk(tree))
 
 
-def _substitute(tree: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    class Substitution(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:
-            return copy.deepcopy(values.get(node.id, node))
+def rebuilt(tree: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
+    """Return a tree with each node replaced by `change` of it, unless that is None.
 
-    return Substitution().visit(copy.deepcopy(tree))
+    The original is left as it is; nodes are shared where nothing changes below them.
+    """
+    changed = change(tree)
+    if changed is not None:
+        return changed
+    match tree:
+        case ast.BinOp(left, op, right):
+            return ast.BinOp(rebuilt(left, change), op, rebuilt(right, change))
+        case ast.UnaryOp(op, operand):
+            return ast.UnaryOp(op, rebuilt(operand, change))
+        case ast.BoolOp(op, values):
+            return ast.BoolOp(op, [rebuilt(v, change) for v in values])
+        case ast.Compare(left, ops, right):
+            return ast.Compare(rebuilt(left, change), ops, [rebuilt(r, change) for r in right])
+        case ast.Call(function, arguments, keywords):
+            return ast.Call(function, [rebuilt(a, change) for a in arguments], keywords)
+    return tree
+
+
+_RELU = ast.parse("0.5*(x + abs(x))", mode="eval").body
 
 
 def inline(tree: ast.expr, functions: Mapping[str, Function], where: str,
@@ -339,29 +355,29 @@ def inline(tree: ast.expr, functions: Mapping[str, Function], where: str,
     ModelError
         If a function calls itself, or the text grows beyond reason.
     """
-    class Inlining(ast.NodeTransformer):
-        def visit_Call(self, node: ast.Call) -> ast.expr:
-            assert isinstance(node.func, ast.Name)
-            arguments = [self.visit(a) for a in node.args]
-            name = node.func.id
-            if name == "relu":
-                relu = ast.parse("0.5*(x + abs(x))", mode="eval").body
-                return grown(relu, {"x": arguments[0]})
-            if name not in functions:
-                return ast.Call(node.func, arguments, [])
-            if name in inside:
-                raise ModelError(where, f"the function '{name}' calls itself")
-            body = inline(functions[name].tree, functions, where, (*inside, name))
-            return grown(body, dict(zip(functions[name].arguments, arguments, strict=True)))
+    def put_in(node: ast.expr) -> ast.expr | None:
+        if not isinstance(node, ast.Call):
+            return None
+        assert isinstance(node.func, ast.Name)
+        name = node.func.id
+        if name != "relu" and name not in functions:
+            return None
+        arguments = [rebuilt(a, put_in) for a in node.args]
+        if name == "relu":
+            return grown(_RELU, {"x": arguments[0]})
+        if name in inside:
+            raise ModelError(where, f"the function '{name}' calls itself")
+        body = inline(functions[name].tree, functions, where, (*inside, name))
+        return grown(body, dict(zip(functions[name].arguments, arguments, strict=True)))
 
     def grown(body: ast.expr, values: dict[str, ast.expr]) -> ast.expr:
         total = sum(size(values[n.id]) if isinstance(n, ast.Name) and n.id in values else 1
                     for n in ast.walk(body))
         if total > MAX_SIZE:
             raise ModelError(where, "the expression is too long once its functions are put in")
-        return _substitute(body, values)
+        return rebuilt(body, lambda n: values.get(n.id) if isinstance(n, ast.Name) else None)
 
-    return Inlining().visit(copy.deepcopy(tree))
+    return rebuilt(tree, put_in)
 
 
 def names(tree: ast.AST) -> set[str]:

@@ -10,6 +10,7 @@ import ast
 import difflib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -50,7 +51,8 @@ _SHORT = {  # standard symbols: long name
     "mM": "mmolar", "uM": "umolar", "nM": "nmolar",
 }
 _METRE: Dimension = (1, 0, 0, 0, 0, 0, 0)
-NOT_IN_TEXT = frozenset({"mS"})  # Brian2 has no such name, so equation text cannot use it
+# symbols for quantities; equation text is Brian2's and has no such names
+_SYMBOLS = {"s": "second", "V": "volt", "A": "amp", "S": "siemens", "F": "farad"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,15 @@ def table() -> dict[str, tuple[float, Dimension]]:
         units[short] = units[name]
     for short, exponent in (("cm", -2), ("mm", -3), ("um", -6)):
         add(short, _METRE, exponent)
-    units["mS"] = units["msiemens"]
     return units
+
+
+@cache
+def quantity_table() -> dict[str, tuple[float, Dimension]]:
+    """Return the unit names of quantities: `table`, and symbols such as ``s`` and ``mS``."""
+    symbols = {prefix + symbol: table()[prefix + name]
+               for symbol, name in _SYMBOLS.items() for prefix in ("", *"kmunpf")}
+    return symbols | table()
 
 
 def raised(dims: Dimension, power: float) -> Dimension:
@@ -131,10 +140,10 @@ def _power(node: ast.expr) -> float:
     raise ValueError("a power must be a number of at most 16")
 
 
-def _walk(node: ast.expr) -> tuple[float, Dimension]:
+def _walk(node: ast.expr, units: Mapping[str, tuple[float, Dimension]]
+          ) -> tuple[float, Dimension]:
     match node:
         case ast.Name(name):
-            units = table()
             if name not in units:
                 similar = difflib.get_close_matches(name, units, n=1)
                 raise ValueError(f"unknown unit '{name}'"
@@ -143,27 +152,28 @@ def _walk(node: ast.expr) -> tuple[float, Dimension]:
         case ast.Constant(int() | float() as value):
             return float(value), DIMENSIONLESS
         case ast.BinOp(left, ast.Mult(), right):
-            (a, da), (b, db) = _walk(left), _walk(right)
+            (a, da), (b, db) = _walk(left, units), _walk(right, units)
             return a * b, product(da, db)
         case ast.BinOp(left, ast.Div(), right):
-            (a, da), (b, db) = _walk(left), _walk(right)
+            (a, da), (b, db) = _walk(left, units), _walk(right, units)
             if b == 0:
                 raise ValueError("a unit cannot be divided by zero")
             return a / b, product(da, db, -1)
         case ast.BinOp(left, ast.Pow(), right):
-            (a, da), power = _walk(left), _power(right)
+            (a, da), power = _walk(left, units), _power(right)
             return a ** power, raised(da, power)
     raise ValueError("a unit is names with *, /, ** and parentheses")
 
 
 @cache
-def _expression(text: str) -> tuple[float, Dimension]:
+def _expression(text: str, in_text: bool) -> tuple[float, Dimension]:
     if len(text) > 200 or text.count("(") > 20:
         raise ValueError("the unit is too long")
     if not re.fullmatch(r"[A-Za-z0-9_ .*/()+-]+", text):
         raise ValueError("a unit is names with *, /, ** and parentheses")
     try:
-        return _walk(ast.parse(text.strip(), mode="eval").body)
+        return _walk(ast.parse(text.strip(), mode="eval").body,
+                     table() if in_text else quantity_table())
     except (SyntaxError, OverflowError, RecursionError, MemoryError, ZeroDivisionError):
         raise ValueError("a unit is names with *, /, ** and parentheses") from None
 
@@ -187,13 +197,14 @@ def parse(value: object) -> Quantity:
         raise ValueError(f"found {value!r}, a number or a quantity such as \"20 ms\" is needed")
     match = _NUMBER.fullmatch(value)
     if not match:
-        raise ValueError(f"found '{value}', a number or a quantity such as \"20 ms\" is needed")
+        shown = value if len(value) < 60 else value[:60] + "..."
+        raise ValueError(f"found '{shown}', a number or a quantity such as \"20 ms\" is needed")
     number, rest = float(match[1]), match[2].strip()
     if not rest:
         factor, dims = 1.0, DIMENSIONLESS
     else:
         try:
-            factor, dims = _expression("1" + rest if rest[0] in "*/" else rest)
+            factor, dims = _expression("1" + rest if rest[0] in "*/" else rest, False)
         except ValueError as error:
             raise ValueError(f"found '{value}': {error}") from None
     if not math.isfinite(number * factor):
@@ -215,16 +226,16 @@ def quantity(value: object, where: str) -> Quantity:
         raise ModelError(where, str(error)) from None
 
 
-def dimension(text: str, scaled: bool = False) -> Dimension:
+def dimension(text: str) -> Dimension:
     """Return the dimension of a unit text such as ``amp/metre**2``.
 
     Raises
     ------
     ValueError
-        If it is no unit or, unless `scaled`, not one of the base units of SI (``volt``, not
-        ``mV``), which is what Brian2 asks of an equation.
+        If it is no unit or not in base units of SI (``volt``, not ``mV``), as Brian2 asks of an
+        equation.
     """
-    factor, dims = _expression(text.strip())
-    if factor != 1.0 and not scaled:
+    factor, dims = _expression(text.strip(), True)
+    if factor != 1.0:
         raise ValueError(f"the unit '{text.strip()}' has a scale; write '{unit_text(dims)}'")
     return dims
