@@ -47,7 +47,8 @@ def main(checkout: Path) -> None:
         dfc_neuro.load(Path(path).stem)
     print(f"{len(texts)} models and protocols load by name")
 
-    figures = [path.stem for path in tracked(checkout, "figures") if path.suffix == ".py"]
+    scripts = [path for path in tracked(checkout, "figures") if path.suffix == ".py"]
+    figures = [path.stem for path in scripts if not path.stem.startswith("_")]
     for name in figures:
         import_module(f"dfc_neuro.figures.{name}")
     print(f"{len(figures)} figure modules import")
