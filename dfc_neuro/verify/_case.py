@@ -39,6 +39,8 @@ class Source:
         for name in names:
             value = self.group.attrs.get(name)
             if value is not None:
+                if isinstance(value, np.ndarray) and value.size == 1:
+                    value = value.ravel()[0]
                 value = value.decode() if isinstance(value, bytes) else value
                 if name == names[-1] or not np.array_equal(value, -1):
                     return value
@@ -55,7 +57,9 @@ class Source:
             number = float(value)
         except (TypeError, ValueError):
             raise self.error(f"attribute '{names[0]}' is {value!r}", "write a number") from None
-        if not math.isfinite(number) or number < least or (above and number == least):
+        if not math.isfinite(number):
+            raise self.error(f"attribute '{names[0]}' is {number:g}", "write a finite number")
+        if number < least or (above and number == least):
             bound = f"{'more than' if above else 'at least'} {least:g}"
             raise self.error(f"attribute '{names[0]}' is {number:g}", f"it must be {bound}")
         return number

@@ -110,6 +110,16 @@ def test_parts_may_be_absent(copy):
     assert len(absent) == 3
 
 
+def test_constants_may_be_arrays_of_one_or_bytes(copy):
+    def change(case):
+        case.attrs["alpha_di"] = np.array([0.001])
+        case.attrs["hidden_nonlinearity"] = np.array([b"tanh", b"tanh"])
+        case.attrs["output_nonlinearity"] = b"linear"
+        case.attrs["inst_transmission"] = "False"
+
+    assert verify(copy(change), echo=lambda line: None) == 0
+
+
 def test_what_cannot_be_checked_is_said(copy):
     def change(case):
         case["ssa/residual"] = 1.0
@@ -148,6 +158,7 @@ def test_every_second_state_by_time_index(copy):
      "attribute 'hidden_nonlinearity' is 'tanhh'; did you mean 'tanh'"),
     (lambda c: c.attrs.__setitem__("dt_di", -0.1), "'dt_di' is -0.1; it must be more than 0"),
     (lambda c: c.attrs.__setitem__("dt_di", "fast"), "'dt_di' is 'fast'; write a number"),
+    (lambda c: c.attrs.__setitem__("alpha_di", np.nan), "'alpha_di' is nan; write a finite number"),
     (lambda c: c.attrs.__setitem__("k_p", -1.0), "'k_p' is -1; it must be at least 0"),
     (lambda c: c.attrs.__setitem__("apical_time_constant", 0.0),
      "'apical_time_constant' is 0; it must be more than 0, or -1"),
