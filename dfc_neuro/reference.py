@@ -119,8 +119,8 @@ def record(protocol: RecordingProtocol, writer: Writer, seed: int, progress: boo
 
 
 def _announce(case: Case, say: Any) -> float:
-    from dfc_neuro.diagnostics.stability import measure
     from dfc_neuro.diagnostics._snapshot import Snapshot
+    from dfc_neuro.diagnostics.stability import measure
 
     fwd = forward(case.net, case.x)
     found = measure(Snapshot(case.net, fwd, np.zeros((len(case.x), case.net.sizes[-1])),
@@ -184,7 +184,7 @@ def _on_brian(protocol: RecordingProtocol, case: Case, circuit: Circuit, delta: 
             raise EngineError(f"{protocol.label}: numerics.{key}", "is an option of the rate "
                               "engine's discretisation; the Brian2 engine runs the equations",
                               "leave it out, or set numerics.engine = \"rates\"")
-    ((name, controller),) = circuit.controller_models.items()
+    (controller,) = circuit.controller_models.values()
     cells = [circuit.cells[p] for p, table in circuit.populations.items() if not table.source]
     base = case.control
     dt = base.dt if numerics.dt is None else _tau_u(numerics.dt, protocol.label)

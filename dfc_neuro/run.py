@@ -81,6 +81,13 @@ def run(
     return Result(path)
 
 
+def result_path(protocol: str | Path, *, seed: int | None = None,
+                keys: dict[str, Any] | None = None, quick: bool = False) -> Path:
+    """Return where `run` with these arguments writes its result by default."""
+    resolved = resolve.protocol(protocol, keys or {}, quick=quick)
+    return default_path(_description(resolved), 0 if seed is None else int(seed), resolved.name)
+
+
 def _model(protocol: Protocol) -> dict[str, Any]:
     circuit, cell = protocol.circuit, protocol.cell
     if circuit is not None:
@@ -89,7 +96,11 @@ def _model(protocol: Protocol) -> dict[str, Any]:
                 "controllers": {n: c.source for n, c in circuit.controller_models.items()},
                 "rules": {name: r.source for name, r in circuit.rules.items()},
                 "synapses": {name: s.source for name, s in circuit.synapses.items()}}
-    return {"cell": cell.source} if cell is not None else {}
+    model = {"cell": cell.source} if cell is not None else {}
+    for kind in ("rules", "synapses"):  # of synapses under test
+        found = {n: part.source for n, part in getattr(protocol, kind, {}).items()}
+        model |= {kind: found} if found else {}
+    return model
 
 
 def _description(protocol: Protocol) -> dict[str, Any]:
@@ -123,13 +134,12 @@ def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed:
 
 def _record(protocol: Any, path: Path, header: dict[str, Any], seed: int, resume: bool,
             force: bool, progress: bool) -> None:
-    engine = protocol.numerics.engine
-    if engine == "rates":
-        from dfc_neuro.rates.recording import record
-    elif engine == "brian":
+    if protocol.data.get("name") == "reference":
+        from dfc_neuro.reference import record
+    elif protocol.numerics.engine == "brian":
         from dfc_neuro.brian import record
     else:
-        raise EngineError(f"{protocol.label}: numerics.engine", f"unknown engine '{engine}'",
-                          "known: brian, rates")
+        raise EngineError(f"{protocol.label}: numerics.engine", "'rates' records reference cases "
+                          "(data.name = \"reference\") only", "set numerics.engine = \"brian\"")
     with Writer(path, header, force=force, resume=resume) as writer:
         record(protocol, writer, seed, progress)

@@ -121,7 +121,7 @@ def source(separated: Separated, parameters: list[str]) -> str:
 def _module(text: str) -> ModuleType:
     folder = Path(__file__).parent
     digest = hashlib.sha256(text.encode())
-    for name in ("_elementwise.py", "_noise.py"):
+    for name in ("_blocks.py", "_elementwise.py", "_noise.py"):
         digest.update((folder / name).read_bytes())
     digest.update(f"{np.__version__} {sys.version_info[:2]}".encode())
     name = f"rule_{digest.hexdigest()[:16]}"

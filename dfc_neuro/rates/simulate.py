@@ -176,15 +176,16 @@ def simulate(
                  if noise is not None else np.empty((0, 0, 0), F))
         trouble = np.zeros(2, np.int64)
         rule.module.dynamics(
-            np.array(sizes, np.int64), codes, W, Q, np.ascontiguousarray(fwd.x[block], F),
-            cut(fwd.v), cut(fwd.r), cut(gain), np.ascontiguousarray(delta[block], F),
+            np.array(sizes, np.int64), codes, W, Q, cut([fwd.x]), cut(fwd.v), cut(fwd.r), cut(gain),
+            cut([delta]),
             np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble
 
     threads = min(threads or pools.available(), len(blocks))
     with pools.blas(1):
-        done = list(pools.pool(threads).map(run, blocks)) if threads > 1 else [run(b) for b in blocks]
+        over = pools.pool(threads).map if threads > 1 else map
+        done = list(over(run, blocks))
 
     troubles = [d[4] for d in done if d[4][0]]
     if troubles:
@@ -192,7 +193,7 @@ def simulate(
         raise NumericalError(
             f"the somatic voltage of layer {layer} passed {bound:g} (or is not finite) at time "
             f"{step * control.dt:.4g} tau_u (step {step}): the feedback loop is unstable; "
-            "check the stability of Q, or lower dt or k_p")
+            "check the stability of Q, lower dt or k_p, or raise numerics.bound")
 
     def block_shapes(S: int) -> list[tuple[int, ...]]:
         return [(S, n) for n in sizes[1:]]

@@ -1,0 +1,125 @@
+"""What every rule's kernel shares: one step of the network, and sums of outer products.
+
+Blocks of S samples are flat: layer i (from 0) of a block lies at ``S * first[i]`` as (S, n_i);
+W_i at ``w_first[i]`` as (n_i, n_{i-1}), Q_i at ``n_L * first[i]`` as (n_i, n_L).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from dfc_neuro.rates._elementwise import advance, deviation, options, relax
+from dfc_neuro.rates._noise import add_normals
+
+CHUNK = 8  # time steps whose outer products become one matrix product
+
+
+@njit(**options)
+def offsets(sizes):
+    """Return where layers and weights begin: (L + 1,) each."""
+    depth = sizes.size - 1
+    first = np.zeros(depth + 1, np.int64)
+    w_first = np.zeros(depth + 1, np.int64)
+    for i in range(depth):
+        first[i + 1] = first[i] + sizes[i + 1]
+        w_first[i + 1] = w_first[i] + sizes[i + 1] * sizes[i]
+    return first, w_first
+
+
+@njit(**options)
+def multiply(left, matrix, out, S, m, n):
+    """out (S, n) = left (S, m) times the transpose of matrix (n, m); all flat."""
+    np.dot(left.reshape(S, m), matrix.reshape(n, m).T, out.reshape(S, n))
+
+
+@njit(**options)
+def add_outer(left, right, rows, n, m, scratch, out):
+    """out (n, m) += transpose of left (rows, n) times right (rows, m); all flat."""
+    product = scratch[:n * m]
+    np.dot(left[:rows * n].reshape(rows, n).T, right[:rows * m].reshape(rows, m),
+           product.reshape(n, m))
+    for i in range(n * m):
+        out[i] += product[i]
+
+
+@njit(**options)
+def add_noise(out, units, scale, kind, noise, t, first, seed, sample, words, normals):
+    """Add apical noise of one layer: given draws (kind 1) or made ones (kind 2)."""
+    if kind == 1:
+        for row in range(sample.size):
+            for j in range(units):
+                out[row * units + j] += scale * noise[t, row, first + j]
+    elif scale != 0.0:
+        add_normals(out, units, scale, seed, sample, t, first, words, normals)
+
+
+@njit(**options)
+def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, apical, dr, drive,
+                 constants, flags, noise, t, seed, sample, words, normals):
+    """Advance every layer by one step: ascending with instant transmission, else descending."""
+    depth, S, n_L = codes.size, sample.size, sizes[-1]
+    k, k_A = constants[3], constants[4]
+    delayed, kind = flags[1], flags[3]
+    for step in range(depth):
+        i = depth - 1 - step if delayed else step
+        lo, hi, n = S * first[i], S * first[i + 1], sizes[i + 1]
+        here = apical[lo:hi]
+        if k_A == 1.0:
+            multiply(used, Q[n_L * first[i]:n_L * first[i + 1]], here, S, n_L, n)
+        else:
+            multiply(used, Q[n_L * first[i]:n_L * first[i + 1]], drive[:S * n], S, n_L, n)
+            relax(here, drive[:S * n], k_A)
+        if kind > 0:
+            scale = constants[6] if i == depth - 1 else constants[5]
+            add_noise(here, n, scale, kind, noise, t, first[i], seed, sample, words, normals)
+        if i > 0:
+            multiply(dr[S * first[i - 1]:lo], W[w_first[i]:w_first[i + 1]], basal[lo:hi],
+                     S, sizes[i], n)
+        advance(x[lo:hi], here, basal[lo:hi], k)
+        deviation(codes[i], v0[lo:hi], r0[lo:hi], x[lo:hi], dr[lo:hi])
+
+
+@njit(**options)
+def store(sizes, first, S, at, u, x, basal, apical, dr, trace):
+    """Copy one state to the trace: arrays (stored states, S, .) for u, x, basal, apical, dr."""
+    trace[0][at] = u.reshape(S, sizes[-1])
+    for i in range(sizes.size - 1):
+        lo, n = S * first[i], sizes[i + 1]
+        for row in range(S):
+            for j in range(n):
+                f, g = lo + row * n + j, first[i] + j
+                trace[1][at, row, g] = x[f]
+                trace[2][at, row, g] = basal[f]
+                trace[3][at, row, g] = apical[f]
+                trace[4][at, row, g] = dr[f]
+
+
+@njit(**options)
+def flush(sizes, first, w_first, S, held, rows, slots, terms, bias, feedback, post, pre,
+          input_sum, scratch, dW, db):
+    """Add the products of `held` states to the sums over time."""
+    n_L, filled = sizes[-1], held * S
+    for i in range(sizes.size - 1):
+        n = sizes[i + 1]
+        base = slots[0] * rows * first[i]
+        for a in range(slots[0]):
+            factor = post[base + a * rows * n:base + (a + 1) * rows * n]
+            if a == bias:
+                sums = db[first[i]:first[i + 1]]
+                for row in range(filled):
+                    for j in range(n):
+                        sums[j] += factor[row * n + j]
+            if i == 0 and not feedback:  # the input is constant: its product comes at the end
+                sums = input_sum[a * S * n:(a + 1) * S * n]
+                for h in range(held):
+                    for j in range(S * n):
+                        sums[j] += factor[h * S * n + j]
+        if i == 0 and not feedback:
+            continue
+        m = n_L if feedback else sizes[i]
+        out_first = n_L * first[i] if feedback else w_first[i]
+        below = 0 if feedback else slots[1] * rows * first[i - 1]
+        for j in range(terms.shape[0]):
+            add_outer(post[base + terms[j, 0] * rows * n:], pre[below + terms[j, 1] * rows * m:],
+                      filled, n, m, scratch, dW[out_first:out_first + n * m])
