@@ -348,7 +348,8 @@ def inline(tree: ast.expr, functions: Mapping[str, Function], where: str,
            inside: tuple[str, ...] = ()) -> ast.expr:
     """Put the definitions of the file's functions, and of ``relu``, in the place of their calls.
 
-    ``relu(x)`` becomes ``0.5*(x + abs(x))``, which keeps the unit of x.
+    ``relu(x)`` becomes ``0.5*(x + abs(x))``, which keeps the unit of x.  Nodes that do not change
+    are those of `tree`: change neither in place.
 
     Raises
     ------
