@@ -47,6 +47,7 @@ class Built:
         return self.groups[node].variables[variable].get_value()
 
 
+@device.code("numpy")
 def build(
     scheme: Scheme,
     *,
@@ -91,7 +92,6 @@ def build(
         When text does not fit together; the message names the file and what is missing.
     """
     attached, varied, trains = attached or {}, varied or {}, trains or {}
-    device.check_runtime()
     built = Built(scheme, replicas, device.clock(dt))
     plain = {name: composed(cell, {}) for name, cell in scheme.cells.items()}
     links = {link.name: link for link in scheme.links}

@@ -65,51 +65,56 @@ def choose(target: str, steps: int, updates: int, elements: int) -> str:
     return "numpy"
 
 
-def check_runtime() -> None:
-    """Raise EngineError when the user has switched Brian2 to a standalone device."""
-    if b2.get_device() is not runtime_device:
-        raise EngineError("Brian2", "a standalone device is active",
-                          "call brian2.set_device('runtime')")
-
-
 @contextmanager
-def session(target: str, seed: int, state: dict | None = None
-            ) -> Iterator[Callable[[], dict]]:
-    """Hold Brian2's preferences and random numbers for one run, and put them back afterwards.
-
-    Yields a function that returns the state of the random numbers, to go on from later.
+def code(target: str) -> Iterator[None]:
+    """Hold Brian2's preferences for building or running, and put them back afterwards.
 
     Parameters
     ----------
     target : {"numpy", "cython"}
-    seed : int
-        Seed of Brian2's own random numbers (``rand()`` in equation text).
-    state : dict, optional
-        Go on from this state instead of from the seed.
 
     Raises
     ------
     EngineError
         When the user has switched Brian2 to a standalone device.
     """
-    check_runtime()
+    if b2.get_device() is not runtime_device:
+        raise EngineError("Brian2", "a standalone device is active",
+                          "call brian2.set_device('runtime')")
     cython = b2.prefs.codegen.runtime.cython
     held = b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe
-    random_state = np.random.get_state()  # noqa: NPY002 (Brian2 draws from it)
     b2.prefs.codegen.target = target
     cython.multiprocess_safe = True
     if target == "cython" and not _writable(Path(cython.cache_dir or "~/.cython").expanduser()):
         cython.cache_dir = tempfile.mkdtemp(prefix="dfc_neuro_cython_")
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield
+    finally:
+        b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe = held
+
+
+@contextmanager
+def randomness(seed: int, state: dict | None = None) -> Iterator[Callable[[], dict]]:
+    """Hold Brian2's random numbers (``rand()`` in text), and put NumPy's back afterwards.
+
+    Yields a function that returns their state, to go on from later.
+
+    Parameters
+    ----------
+    seed : int
+    state : dict, optional
+        Go on from this state instead of from the seed.
+    """
+    before = np.random.get_state()  # noqa: NPY002 (Brian2 draws from it)
     if state is None:
         b2.seed(seed)
     else:
         runtime_device.set_random_state(state)
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            yield runtime_device.get_random_state
+        yield runtime_device.get_random_state
     finally:
-        b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe = held
-        np.random.set_state(random_state)  # noqa: NPY002
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def _writable(folder: Path) -> bool:

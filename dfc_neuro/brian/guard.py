@@ -8,7 +8,7 @@ import brian2 as b2
 import numpy as np
 
 from dfc_neuro.brian.build import Built
-from dfc_neuro.brian.text import states
+from dfc_neuro.brian.text import dimension_of, states
 from dfc_neuro.errors import NumericalError
 from dfc_neuro.files.units import unit_text
 
@@ -25,18 +25,18 @@ def guard(built: Built, labels: Sequence[str], bound: float | None) -> b2.Networ
     labels : sequence of str
         Names of the replicas.
     bound : float, optional
-        Largest magnitude of a compartment's voltage, in SI units; 1 V, or 1e6 where voltages
-        are plain numbers, if not given.  Other states must be finite.
+        Largest magnitude of a state in the unit of the cell's voltages, in SI units; 1 V, or 1e6
+        where voltages are plain numbers, if not given.  Other states must be finite.
     """
     looks = []
     for name, equations in built.equations.items():
         cell = built.scheme.cells.get(name)
         places = {c.voltage: key for key, c in cell.compartments.items()} if cell else {}
+        voltages = {equations[v].dim for v in places}
         for state in states(equations):
-            limit = np.inf
-            if cell is not None and state in places:
-                own = bound or BOUNDS.get(unit_text(cell.offers[state]), np.inf)
-                limit = own if np.isfinite(own) else limit
+            unit = unit_text(dimension_of(equations[state]))
+            limit = (bound or BOUNDS.get(unit, np.inf)) if equations[state].dim in voltages \
+                else np.inf
             looks.append((name, state, places.get(state), limit, built.array(name, state)))
 
     def look() -> None:
@@ -59,7 +59,7 @@ def _fail(built: Built, labels: Sequence[str], name: str, state: str, compartmen
         f" (unit {index % n} of '{name}'")
     where += f", condition {labels[index // n]})" if len(labels) > 1 else ")"
     what = f"passed {limit:g}" if np.isfinite(values[index]) else "is not finite"
-    time = float(built.clock.t) * 1e3
+    time = float(built.clock.variables["t"].get_value()[0]) * 1e3
     step = float(built.clock.dt) * EVERY * 1e3
     raise NumericalError(f"{where} {what} between {max(0.0, time - step):.6g} and {time:.6g} ms; "
                          "lower numerics.dt, or the stimulus")

@@ -138,7 +138,7 @@ def _run(built: Built, depth: int, samples: int, dt: float, step: float, steps: 
     synapses = sum(len(s) for s in built.synapses.values())
     updates = len(built.groups) + len(built.synapses) + len(monitors)
     target = device.choose(backend, steps, updates, synapses)
-    with device.session(target, 0), reporting("the rate level on Brian2"):
+    with device.code(target), reporting("the rate level on Brian2"):
         built.network().run(steps * step * b2.second, namespace={})
 
     def stored(node: str, variable: str) -> Array:

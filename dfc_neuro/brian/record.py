@@ -38,7 +38,7 @@ class Running:
         self.seed = int(draws.generate_state(1)[0])
         protocol = batch.protocols[0]
         stimuli = Stimuli(batch.protocols, batch.scheme, batch.dt, batch.duration, noise)
-        with device.session("numpy", self.seed) as random_state, reporting(protocol.label):
+        with device.randomness(self.seed) as random_state, reporting(protocol.label):
             self.built: Built = build(
                 batch.scheme, replicas=len(batch.positions), dt=batch.dt, method=batch.method,
                 attached=stimuli.attached, clamped=stimuli.clamped, varied=batch.varied,
@@ -61,7 +61,8 @@ class Running:
         """Run on for some seconds of the network's time."""
         if seconds <= 0:
             return
-        with (device.session(self.target, self.seed, self.random_state) as random_state,
+        with (device.code(self.target),
+              device.randomness(self.seed, self.random_state) as random_state,
               reporting(self.batch.protocols[0].label)):
             self.network.run(
                 seconds * b2.second, namespace={}, report_period=0.5 * b2.second,

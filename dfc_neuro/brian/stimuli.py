@@ -173,7 +173,7 @@ class Stimuli:
                                         "clamp a compartment")
                 clamped[at.node, at.compartment] = None
             elif at.compartment:
-                self.attached.setdefault((at.node, at.compartment), []).append(f"I_{name}")
+                self.attached.setdefault((at.node, at.compartment), []).append(f"{name}_electrode")
         self.clamped = list(clamped)
         self.trains = {node: self._merged(parts) for node, parts in spikes.items()}
 
@@ -237,7 +237,7 @@ class Stimuli:
     def _action(self, name: str, built: Built) -> Callable[[int], None]:
         at, n = self.places[name], self.scheme.sizes[self.places[name].node]
         kind = self.protocols[0].stimuli[name].type
-        variable = at.variable or f"I_{name}"
+        variable = at.variable or f"{name}_electrode"
         array = built.array(at.node, variable)
         unit = dimension_of(built.groups[at.node].variables[variable])
         if kind in ("step", "pulse"):
