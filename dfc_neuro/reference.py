@@ -109,7 +109,7 @@ def record(protocol: RecordingProtocol, writer: Writer, seed: int, progress: boo
     engine = _on_rates if protocol.numerics.engine == "rates" else _on_brian
     stored = engine(protocol, case, circuit, delta)
     time = stored.pop("time")
-    for name in protocol.record or {"trajectory": None}:
+    for name in protocol.record or ("trajectory",):
         table = protocol.record.get(name)
         for variable, values in stored.items():
             if table is None or variable.rstrip("0123456789") in table.what:
@@ -157,7 +157,7 @@ def _control(protocol: RecordingProtocol, case: Case, net: Any) -> Control:
     numerics, base = protocol.numerics, case.control
     dt = base.dt if numerics.dt is None else _tau_u(numerics.dt, protocol.label)
     steps = base.steps if numerics.dt is None else round((base.steps - 1) * base.dt / dt) + 1
-    changed = {k: v for k, v in (("transmission", numerics.transmission),
+    changed: dict[str, Any] = {k: v for k, v in (("transmission", numerics.transmission),
                                  ("proactive", numerics.proactive),
                                  ("instant_system", numerics.instant_system),
                                  ("integrator", numerics.integrator)) if v is not None}

@@ -134,6 +134,7 @@ def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed:
 
 def _record(protocol: Any, path: Path, header: dict[str, Any], seed: int, resume: bool,
             force: bool, progress: bool) -> None:
+    record: Any
     if protocol.data.get("name") == "reference":
         from dfc_neuro.reference import record
     elif protocol.numerics.engine == "brian":

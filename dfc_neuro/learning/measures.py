@@ -49,7 +49,7 @@ def epoch_metrics(trainer: Trainer, tally: Tally, diagnostics: list[str], sample
                   ) -> dict[str, float]:
     """Return the metrics of one finished epoch."""
     plan, n = trainer.plan, max(tally.weight, 1)
-    out = {}
+    out: dict[str, float] = {}
     if tally.weight:
         out |= {"train_loss": tally.loss / n, "train_error": tally.error / n,
                 "converged": float(tally.converged), "diverged": float(tally.diverged),

@@ -77,7 +77,7 @@ def _epoch(writer: Writer, recorder: _Recorder, trainer: Trainer, epoch: int, ta
 def _before(writer: Writer, trainer: Trainer, diagnostics: list[str], probe: Split) -> None:
     """Write the diagnostics down as they are before the first epoch, feedback weights learned."""
     for name, value in measures.epoch_metrics(trainer, Tally(), diagnostics, probe).items():
-        if name.partition("_")[0] not in ("test", "validation"):
+        if name in diagnostics:  # of the whole network, not of its layers
             writer.put(f"measures/{name}_before", value, (), _unit(name))
 
 

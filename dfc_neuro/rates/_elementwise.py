@@ -9,6 +9,7 @@ four digits of the weight update.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -24,8 +25,9 @@ _P32 = tuple(np.float32(c) for c in _P)
 _Q32 = tuple(np.float32(c) for c in _Q)
 _EDGE = np.float32(9.0)
 
-options = {"nogil": True, "cache": True, "error_model": "numpy",
-           "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+options: dict[str, Any] = {
+    "nogil": True, "cache": True, "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
 
 def tanh(x):

@@ -54,7 +54,8 @@ def terms(node: ast.expr) -> Sum:
                 return _times(terms(left), {tuple((f, -p) for f, p in term): 1.0 / c})
             return _times(terms(left), _atom(f"({normal(right)})", -1))
         case ast.BinOp(left, ast.Pow(), ast.Constant(int(power))) if power > 0:
-            base, out_sum = terms(left), {(): 1.0}
+            base = terms(left)
+            out_sum: Sum = {(): 1.0}
             for _ in range(power):
                 out_sum = _times(out_sum, base)
             return out_sum

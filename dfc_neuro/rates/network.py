@@ -41,9 +41,9 @@ class Network:
 
     def astype(self, dtype) -> Network:
         """Return a copy in another precision."""
-        cast = [[np.array(a, dtype=dtype, order="C") for a in part]
-                for part in (self.W, self.b, self.Q)]
-        return Network(*cast, self.nonlinearities)
+        W, b, Q = ([np.array(a, dtype=dtype, order="C") for a in part]
+                   for part in (self.W, self.b, self.Q))
+        return Network(W, b, Q, self.nonlinearities)
 
 
 @dataclass

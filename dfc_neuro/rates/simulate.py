@@ -203,7 +203,7 @@ def simulate(
         return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
     count = (control.steps - 1 if rule.feedback else control.steps) * B
-    shapes = ([(n, n_L) for n in sizes[1:]] if rule.feedback
+    shapes: list[tuple[int, ...]] = ([(n, n_L) for n in sizes[1:]] if rule.feedback
               else [w.shape for w in net.W])
     scale = F.type(1.0 / count)
     dW = _split(sum(d[0] for d in done) * scale, shapes) if learn else []
