@@ -88,7 +88,7 @@ def find(name: str | Path, kinds: tuple[str, ...] = tuple(FOLDERS), where: str =
     for kind in kinds:
         known = _shipped(kind) | known
     if text not in known:
-        what = kinds[0] if len(kinds) == 1 else "model or protocol"
+        what = " or ".join(kinds) if len(kinds) < 3 else "model or protocol"
         raise error(where or text, f"unknown {what} '{text}'" if where else f"unknown {what}",
                     near(text, known))
     return known[text]

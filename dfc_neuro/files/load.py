@@ -25,6 +25,9 @@ KINDS: dict[str, type[schema.Description]] = {
 }
 PROTOCOLS = ("recording", "learning")
 _LARGEST = 1_000_000  # bytes
+# models that were found valid, by all that they were made from: circuits use the same ones often
+_VALID: dict[tuple[str, str, str], schema.Description] = {}
+_MOST_REMEMBERED = 256
 
 
 def read(path: Path, label: str = "") -> dict[str, Any]:
@@ -91,6 +94,9 @@ def validate(table: dict[str, Any], path: Path, label: str) -> schema.Descriptio
         One message with file, key, what was found and what is allowed.
     """
     kind = check_kind(table, label)
+    remembered = str(path), label, repr(table)
+    if remembered in _VALID:
+        return _VALID[remembered]
     problem = ProtocolError if kind in PROTOCOLS else ModelError
     try:
         model = KINDS[kind].model_validate(table)
@@ -103,6 +109,10 @@ def validate(table: dict[str, Any], path: Path, label: str) -> schema.Descriptio
     model._name, model._path, model._label = path.stem, path, label
     model._source = copy.deepcopy(table)
     checks.check(model)
+    if kind not in ("circuit", *PROTOCOLS):
+        while len(_VALID) >= _MOST_REMEMBERED:
+            _VALID.pop(next(iter(_VALID)))
+        _VALID[remembered] = model
     return model
 
 

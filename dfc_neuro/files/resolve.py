@@ -151,10 +151,21 @@ def _set(table: dict[str, Any], key: str, value: Any, where: str) -> None:
         raise ProtocolError(where, f"unknown key '{key}'", near(root, known))
 
 
+def _check_keys(table: Mapping[str, Any], label: str) -> None:
+    """Find unknown keys in ``[quick]`` and ``[[when]]`` also when they are not used."""
+    for place, keys in [("quick", _table(table, "quick")),
+                        *((f"when {n}", when["set"]) for n, when in
+                          enumerate(table.get("when", []), 1))]:
+        trial = copy.deepcopy(dict(table))
+        for key, value in dotted.flat(keys).items():
+            _set(trial, key, value, f"{label}: {place}.{key}")
+
+
 def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
              quick: bool) -> dict[str, Any]:
     table = copy.deepcopy(table)
     _check_whens(table, label)
+    _check_keys(table, label)
     user = {key: dotted.plain(value, f"--set {key}") for key, value in keys.items()}
     if quick:
         for key, value in dotted.flat(_table(table, "quick")).items():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from dfc_neuro import analysis
+from dfc_neuro import analysis, measures
 from dfc_neuro.errors import ProtocolError
 
 
@@ -71,11 +71,11 @@ def test_simple_measures():
 def test_evaluate_reads_quantities():
     t = np.array([0.0, 0.01, 0.02])
     v = np.array([-0.07, -0.03, -0.07])
-    assert analysis.evaluate("time_above", t, v, {"level": "-50 mV"}, "p") == pytest.approx(0.01)
-    assert analysis.evaluate("peak", t, v, {"from": "15 ms"}, "p") == -0.07
-    assert analysis.evaluate("weight_change", t, v, {"as": "percent"}, "p") == 100.0
-    assert analysis.evaluate("spike_times", t, None, {}, "p").tolist() == t.tolist()
-    rate = analysis.evaluate("firing_rate", t, None, {"from": "0 ms", "to": "15 ms"}, "p")
+    assert measures.evaluate("time_above", t, v, {"level": "-50 mV"}, "p") == pytest.approx(0.01)
+    assert measures.evaluate("peak", t, v, {"from": "15 ms"}, "p") == -0.07
+    assert measures.evaluate("weight_change", t, v, {"as": "percent"}, "p") == 100.0
+    assert measures.evaluate("spike_times", t, None, {}, "p").tolist() == t.tolist()
+    rate = measures.evaluate("firing_rate", t, None, {"from": "0 ms", "to": "15 ms"}, "p")
     assert rate == pytest.approx(2 / 0.015)
 
 
@@ -95,4 +95,4 @@ def test_evaluate_reads_quantities():
 def test_wrong_measures_are_refused(name, values, options, message):
     t = np.array([0.0, 0.1])
     with pytest.raises(ProtocolError, match=message):
-        analysis.evaluate(name, t, t if values else None, options, "p.toml, measure.x")
+        measures.evaluate(name, t, t if values else None, options, "p.toml, measure.x")
