@@ -6,13 +6,12 @@ times alone), works along the first axis, and returns numbers in SI units.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from dfc_neuro.errors import ProtocolError, near
+from dfc_neuro.errors import ProtocolError
 
 Array = np.ndarray
 
@@ -140,8 +139,6 @@ def weight_change(time: Array, values: Array, kind: str = "absolute") -> Array:
         "absolute": after - before; "relative": after / before - 1; "ratio": after / before;
         "percent": of the value before, so that 100 is no change.
     """
-    if kind not in CHANGES:
-        raise ProtocolError("as", f"unknown kind of change '{kind}'", near(kind, CHANGES))
     values = np.asarray(values, float)
     return CHANGES[kind](values[0], values[-1])
 
@@ -163,67 +160,6 @@ MEASURES: dict[str, Callable[..., Any]] = {
         weight_change,
     )
 }
-OPTION_NAMES = {"as": "kind", "from": "start", "to": "stop"}  # keys that Python cannot have
-
-
-def evaluate(
-    name: str, time: Array, values: Array | None, options: Mapping[str, Any], where: str
-) -> Any:
-    """Return one measure of a protocol's table [measure].
-
-    Parameters
-    ----------
-    name : str
-        One of MEASURES.
-    time : ndarray, shape (T,)
-        Seconds; the times of the spikes when `values` is None.
-    values : ndarray, shape (T, ...), or None
-        A recorded variable in SI units.
-    options : dict
-        As the file has them: numbers, quantities as text, ``from``, ``to`` and ``as``.
-    where : str
-        File and key, for messages.
-
-    Raises
-    ------
-    ProtocolError
-        For an unknown measure or option, and for one that this recording does not have.
-    """
-    if name not in MEASURES:
-        raise ProtocolError(where, f"unknown measure '{name}'", near(name, MEASURES))
-    function = MEASURES[name]
-    known = list(inspect.signature(function).parameters)
-    if values is None and "values" in known:
-        if inspect.signature(function).parameters["values"].default is not None:
-            raise ProtocolError(where, f"'{name}' needs a trace, not spikes", "record a voltage")
-    elif values is not None and "values" not in known:
-        raise ProtocolError(where, f"'{name}' needs spikes, not a trace", 'record what = "spikes"')
-    known = [k for k in known if k not in ("time", "values")]
-    given = {}
-    for key, value in options.items():
-        argument = OPTION_NAMES.get(key, key)
-        if argument not in known:
-            names = {v: k for k, v in OPTION_NAMES.items()}
-            allowed = [names.get(k, k) for k in known]
-            raise ProtocolError(
-                f"{where}, {key}", f"'{name}' has no such option", near(key, allowed)
-            )
-        given[argument] = value if argument == "kind" else _number(value, f"{where}, {key}")
-    missing = [
-        k
-        for k, p in inspect.signature(function).parameters.items()
-        if p.default is p.empty and k in known and k not in given
-    ]
-    if missing:
-        raise ProtocolError(where, f"'{name}' needs '{missing[0]}'", f'add {missing[0]} = "..."')
-    return function(time, **given) if values is None else function(time, values, **given)
-
-
-def _number(value: Any, where: str) -> float:
-    """Return a number, or a quantity in SI units."""
-    from dfc_neuro.files.units import quantity
-
-    return quantity(value, where).value
 
 
 def _window(time: Array, values: Array, start: float, stop: float) -> tuple[Array, Array]:

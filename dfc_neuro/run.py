@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tomli_w
 from dfc_neuro.errors import EngineError
 from dfc_neuro.files import resolve
 from dfc_neuro.files.protocols import LearningProtocol, Protocol
+from dfc_neuro.measures import check_measures, measures
 from dfc_neuro.results import Result, Writer, default_path
 
 log = logging.getLogger(__name__)
@@ -142,5 +144,7 @@ def _record(protocol: Any, path: Path, header: dict[str, Any], seed: int, resume
     else:
         raise EngineError(f"{protocol.label}: numerics.engine", "'rates' records reference cases "
                           "(data.name = \"reference\") only", "set numerics.engine = \"brian\"")
+    check_measures(protocol)
     with Writer(path, header, force=force, resume=resume) as writer:
         record(protocol, writer, seed, progress)
+        writer.finish(derive=partial(measures, protocol) if protocol.measure else None)

@@ -15,23 +15,25 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from dfc_neuro.errors import ResultsError
 from dfc_neuro.results import _format, _snapshot
 from dfc_neuro.results._format import Layout
+from dfc_neuro.results._labelled import LabelledArray
 from dfc_neuro.results._lock import Lock
 from dfc_neuro.results._merge import merge
 from dfc_neuro.results._provenance import environment
+from dfc_neuro.results._reader import Result
 from dfc_neuro.results._snapshot import Snapshot
+from dfc_neuro.results._start import attribute, now, to_resume, with_versions
 
+Derive = Callable[[Result], Mapping[str, LabelledArray]]
 REMEDY = "free some space or choose another file with -o; --resume continues from the last save"
 
 
@@ -79,16 +81,16 @@ class Writer:
         self._began = time.monotonic()
         self._files: dict[str, _format.NewFile] = {}
         self._open = False
-        made = environment() | {k: _attribute(k, v) for k, v in header.items() if v is not None}
-        start = Snapshot(header=made | {"created": _now()})
+        made = environment() | {k: attribute(k, v) for k, v in header.items() if v is not None}
+        start = Snapshot(header=made | {"created": now()})
         with _format.writing(self.path, "choose another file with -o"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self._folder / "lock", self.path)
         self._keep = any(self._folder.glob("*.state.h5"))
         try:
-            found = _to_resume(self.path, self._folder, start, force, resume)
+            found = to_resume(self.path, self._folder, start, force, resume)
             if found is not None:
-                start = replace(found, header=_with_versions(found.header, made))
+                start = replace(found, header=with_versions(found.header, made))
                 self.state = found.state
             self._last, self._layouts = start, dict(start.layouts)
             self._commit(start.state)
@@ -194,9 +196,20 @@ class Writer:
         """
         self._commit(_snapshot.check_state(state))
 
-    def finish(self, status: str = "done") -> Path:
-        """Merge everything into the final file, give it its name, remove the partial one."""
+    def finish(self, status: str = "done", derive: Derive | None = None) -> Path:
+        """Merge everything into the final file, give it its name, remove the partial one.
+
+        Parameters
+        ----------
+        status : str
+            Attribute of the file.
+        derive : callable, optional
+            Is given the Result as it is so far; the {name: LabelledArray} that it returns are
+            put, too.
+        """
         with _format.writing(self.path, REMEDY):
+            if derive is not None:
+                self._derive(derive)
             everything = self._seal(self._last.state)
             attributes = everything.header | {
                 "schema": _format.SCHEMA,
@@ -217,6 +230,15 @@ class Writer:
             self.finish()
         elif self._open:
             self._release()
+
+    def _derive(self, derive: Derive) -> None:
+        """Put what is computed from the file as it would be now."""
+        self._last = self._seal(self._last.state)
+        draft = self._folder / "draft.h5"
+        merge(self._folder, self._last, draft, {"schema": _format.SCHEMA})
+        for name, found in derive(Result(draft)).items():
+            pairs = {d: (c, found.coord_units.get(d, "")) for d, c in found.coords.items()}
+            self.put(name, found.values, found.dims, found.units, pairs)
 
     def _pending(self, role: str) -> _format.NewFile:
         """Return the file that collects what was extended ("data") or put since the commit."""
@@ -262,52 +284,6 @@ class Writer:
         if not self._keep:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
-
-
-def _to_resume(
-    path: Path, folder: Path, new: Snapshot, force: bool, resume: bool
-) -> Snapshot | None:
-    """Return the commit to continue from, if any; refuse to lose a file or an unfinished run."""
-    where = str(path)
-    if path.is_dir():
-        raise ResultsError(where, "is a folder", "give the name of a file")
-    found = _snapshot.newest(folder) if resume or not force else None
-    if found is not None and found.state is None:
-        found = None
-    if path.exists() and not force:
-        if resume and found is None:
-            raise ResultsError(where, "is finished, there is nothing to resume", "--force reruns")
-        if not (resume and _snapshot.is_same(path, new)):
-            remedy = "--force overwrites it, -o writes another file"
-            if found is not None:
-                remedy += "; --force --resume continues the unfinished run that will replace it"
-            raise ResultsError(where, "exists", remedy)
-    if found is not None and not force and not resume:
-        raise ResultsError(
-            str(folder), "holds an unfinished run", "--resume continues it, --force starts anew"
-        )
-    if found is not None:
-        _snapshot.check_same(folder, found, new)
-    return found
-
-
-def _attribute(key: str, value: Any) -> str | int | float | bool:
-    """Return an attribute as a plain Python value."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if not isinstance(value, (str, int, float, bool)):
-        raise TypeError(f"header '{key}': give text or a number, not {type(value).__name__}")
-    return value
-
-
-def _with_versions(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Note in the header of a resumed run where versions or machine changed on the way."""
-    changed = {k: f"{old[k]}, then {new[k]}" for k in environment() if old.get(k) != new[k]}
-    return old | {k: v for k, v in changed.items() if not str(old.get(k)).endswith(str(new[k]))}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _scale(coordinates: np.ndarray, name: str, dim: str) -> dict[str, Any]:
