@@ -156,8 +156,8 @@ def plasticity(
 ) -> Any:
     """Draw weight changes of single samples against soma minus basal prediction.
 
-    One point is a synapse on one sample; its colour is the presynaptic rate, which is the slope
-    of the line through 0 that it lies on if the rule is their product.
+    One point is a synapse on one sample; its colour is the presynaptic rate, to which the slope
+    of the line from 0 to the point is proportional if the rule is their product.
 
     Parameters
     ----------
