@@ -14,6 +14,11 @@ hypothesis.settings.register_profile("dfc", deadline=None, derandomize="CI" in o
 hypothesis.settings.load_profile("dfc")
 
 
+def pytest_configure(config):
+    """Keep compiled kernels in pytest's own cache, not in the user's, for all processes."""
+    os.environ.setdefault("DFC_NEURO_CACHE", str(config.cache.mkdir("kernels")))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Return the folder of the checkout."""
