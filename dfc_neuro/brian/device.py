@@ -13,6 +13,7 @@ import brian2 as b2
 import numpy as np
 from brian2.codegen.runtime.cython_rt import CythonCodeObject
 from brian2.devices.device import runtime_device
+from brian2.utils.logger import NameFilter
 
 from dfc_neuro.errors import EngineError
 
@@ -61,7 +62,7 @@ def choose(target: str, steps: int, updates: int, elements: int) -> str:
         log.info("Brian2 compiles %d code objects (cython), about %.0f s unless they are cached",
                  updates, updates * COMPILE_SECONDS)
         return "cython"
-    log.info("Brian2 runs in numpy, about %.0f s", interpreted)
+    log.info("Brian2 runs in numpy, about %.0f s", max(1.0, interpreted))
     return "numpy"
 
 
@@ -87,10 +88,13 @@ def code(target: str) -> Iterator[None]:
     cython.multiprocess_safe = True
     if target == "cython" and not _writable(Path(cython.cache_dir or "~/.cython").expanduser()):
         cython.cache_dir = tempfile.mkdtemp(prefix="dfc_neuro_cython_")
+    console, quiet = b2.BrianLogger.console_handler, NameFilter("invalid_values")
+    console.addFilter(quiet)  # the guard of a run says it better
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             yield
     finally:
+        console.removeFilter(quiet)
         b2.prefs.codegen.target, cython.cache_dir, cython.multiprocess_safe = held
 
 

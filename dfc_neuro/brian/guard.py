@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import brian2 as b2
 import numpy as np
@@ -16,17 +17,28 @@ EVERY = 10  # steps between two looks
 BOUNDS = {"volt": 1.0, "1": 1e6}  # largest voltage, in SI units
 
 
-def guard(built: Built, labels: Sequence[str], bound: float | None) -> b2.NetworkOperation:
+@dataclass(frozen=True)
+class Wording:
+    """How a message counts time, and what it advises."""
+
+    second: float = 1e3
+    unit: str = "ms"
+    remedy: str = "lower numerics.dt, or the stimulus"
+
+
+def guard(built: Built, labels: Sequence[str], bound: float | None,
+          wording: Wording = Wording()) -> b2.NetworkOperation:
     """Return an operation that raises NumericalError when a state leaves its bounds.
 
     Parameters
     ----------
     built : Built
     labels : sequence of str
-        Names of the replicas.
+        What the replicas are: "condition BAC".
     bound : float, optional
         Largest magnitude of a state in the unit of the cell's voltages, in SI units; 1 V, or 1e6
         where voltages are plain numbers, if not given.  Other states must be finite.
+    wording : Wording, optional
     """
     looks = []
     for name, equations in built.equations.items():
@@ -43,23 +55,26 @@ def guard(built: Built, labels: Sequence[str], bound: float | None) -> b2.Networ
         for name, state, compartment, limit, values in looks:
             inside = np.abs(values) <= limit if np.isfinite(limit) else np.isfinite(values)
             if not inside.all():
-                _fail(built, labels, name, state, compartment, limit,
-                      int(np.flatnonzero(~inside)[0]), values)
+                index = int(np.flatnonzero(~inside)[0])
+                what = f"passed {limit:g}" if np.isfinite(values[index]) else "is not finite"
+                raise NumericalError(f"{_place(built, labels, name, state, compartment, index)} "
+                                     f"{what} {_when(built, wording)}; {wording.remedy}")
 
     clock = b2.Clock(EVERY * built.clock.dt)
     return b2.NetworkOperation(look, clock=clock, when="end", name="guard")
 
 
-def _fail(built: Built, labels: Sequence[str], name: str, state: str, compartment: str | None,
-          limit: float, index: int, values: np.ndarray) -> None:
+def _place(built: Built, labels: Sequence[str], name: str, state: str, compartment: str | None,
+           index: int) -> str:
     n = built.scheme.sizes[name]
     model = built.scheme.cells.get(name) or built.scheme.controllers[name]
-    where = f"{model.label}: {state}"
-    where += f" ({compartment} compartment of unit {index % n} of '{name}'" if compartment else (
-        f" (unit {index % n} of '{name}'")
-    where += f", condition {labels[index // n]})" if len(labels) > 1 else ")"
-    what = f"passed {limit:g}" if np.isfinite(values[index]) else "is not finite"
-    time = float(built.clock.variables["t"].get_value()[0]) * 1e3
-    step = float(built.clock.dt) * EVERY * 1e3
-    raise NumericalError(f"{where} {what} between {max(0.0, time - step):.6g} and {time:.6g} ms; "
-                         "lower numerics.dt, or the stimulus")
+    inside = f"{compartment} compartment of " if compartment else ""
+    replica = f", {labels[index // n]}" if len(labels) > 1 else ""
+    return f"{model.label}: {state} ({inside}unit {index % n} of '{name}'{replica})"
+
+
+def _when(built: Built, wording: Wording) -> str:
+    stop = float(built.clock.variables["t"].get_value()[0])
+    start = max(0.0, stop - float(built.clock.dt) * EVERY)
+    times = f"{start * wording.second:.6g} and {stop * wording.second:.6g}"
+    return f"between {times} {wording.unit}"

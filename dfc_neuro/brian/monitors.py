@@ -57,6 +57,7 @@ class Monitored:
         index = np.array(self.monitor.variables["i"].get_value())
         times = np.array(self.monitor.variables["t"].get_value())
         self.monitor.resize(0)
+        self.monitor.variables["N"].set_value(0)  # which resize leaves as it was
         unit = index % self.n
         keep = np.isin(unit, self.indices)
         return times[keep], unit[keep], conditions[index[keep] // self.n]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dfc_neuro.brian import device
 from dfc_neuro.brian.build import RECORDS, Built, build
-from dfc_neuro.brian.guard import guard
+from dfc_neuro.brian.guard import Wording, guard
 from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.text import reporting
 from dfc_neuro.errors import EngineError
@@ -87,7 +87,9 @@ def controlled_trajectory(
                           "name the time constant of the control tau_u")
     step = dt * controller.constants["tau_u"].value
     built = _built(network, x, target, cells, controller, step, method)
-    built.extra.append(guard(built, [f"sample {k}" for k in range(len(x))], bound))
+    wording = Wording(dt / step, "tau_u", "the feedback loop is unstable: check the stability "
+                      "of Q, or lower dt or k_p")
+    built.extra.append(guard(built, [f"sample {k}" for k in range(len(x))], bound, wording))
     return _run(built, network.depth, len(x), dt, step, steps, every, backend)
 
 

@@ -149,7 +149,7 @@ def test_a_model_with_one_term_changed_runs(reference):
 def test_an_unstable_network_stops_with_layer_and_time(reference):
     case = read_case(reference["linear_net_unstable"], "linear_net_unstable")
     target = reference["linear_net_unstable/output_target"][:]
-    with pytest.raises(NumericalError, match=r"v_soma .*'layer\d'.*passed 50 between .* ms"):
+    with pytest.raises(NumericalError, match=r"v_soma .*'layer\d'.*passed 50 between .* tau_u"):
         controlled_trajectory(case.net, case.x, target, *models(case), dt=0.1, steps=3000,
                               bound=50.0, backend="numpy")
 

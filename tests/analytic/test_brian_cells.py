@@ -90,7 +90,7 @@ def test_reduction_to_the_rate_neuron(workdir):
 
 
 def test_weight_change_under_voltage_clamp(workdir):
-    """A spike changes w by [u - th-] (A_LTP [u - th+] - A_LTD): zero at -43.55 mV (Clopath 2010)."""
+    """A spike changes w by [u - th-] (A_LTP [u - th+] - A_LTD); zero at -43.55 mV."""
     u = np.array([-80, -70, -50, -45.3, -43.55, -40, -20])
     result = ran("clopath_clamp", numerics__method="rk4", duration="1100 ms",
                  over__voltage=[f"{v} mV" for v in u])

@@ -44,9 +44,10 @@ class Running:
                 attached=stimuli.attached, clamped=stimuli.clamped, varied=batch.varied,
                 trains=stimuli.trains)
             self.monitors: list[Monitored] = monitored(protocol, self.built)
+            replicas = [f"condition {labels[k]}" for k in batch.positions]
             self.built.extra += [
                 stimuli.operation(self.built),
-                guard(self.built, [labels[k] for k in batch.positions], protocol.numerics.bound),
+                guard(self.built, replicas, protocol.numerics.bound),
                 *(m.monitor for m in self.monitors)]
             initialise(self.built)
             self.random_state = random_state()
@@ -139,7 +140,8 @@ def _shown(progress: bool | Report) -> Iterator[Report]:
     if callable(progress):
         yield progress
         return
-    with tqdm(total=100, disable=not progress, unit="%") as bar:
+    with tqdm(total=100, disable=not progress,
+              bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
         yield lambda done: bar.update(int(100 * done) - bar.n)
 
 
