@@ -36,6 +36,9 @@ def wire(link: Link, scheme: Scheme, cells: Mapping[str, b2.Equations], learning
     """
     wiring = Wiring()
     where = link.where or link.name
+    if link.name.endswith(("_pre", "_post")) or link.name in ("pre", "post"):
+        raise EngineError(where, f"the name '{link.name}' is one of the two sides of a synapse",
+                          "choose another name")
     _check_source(link, scheme, where)
     if link.target in scheme.controllers:
         wiring.symbol, wiring.summed = link.socket, True

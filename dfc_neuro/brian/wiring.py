@@ -20,6 +20,7 @@ import sympy
 from brian2.parsing.sympytools import str_to_sympy
 
 from dfc_neuro.brian.text import (
+    NAME,
     constant,
     lines_of,
     rename,
@@ -104,17 +105,12 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
     own, lines = model.constants, lines_of(model, model.lines)
     current = grammar.write(model.expression(model.current, "current"))
     events = statements_of(model, model.on_pre, "on_pre")
-    equations = b2.Equations("\n".join(lines.values()))
-    inner = states(equations)
-    shared = is_linear([*(equations[s].expr.code for s in inner), current], inner) and all(
-        s.name in inner and s.operator == "+=" and not grammar.names(s.tree) & set(lines)
-        for s, _ in events)
     names = {n: f"{n}_{name}" for n in (*lines, *own)}
     constants = {names[n]: q for n, q in own.items()}
     used = {n for s, _ in events for n in grammar.names(s.tree)}
     wiring.symbol = f"I_{name}"
     wiring.synapses.constants["scale"] = scale
-    if shared:
+    if _superposes(lines, current, [s for s, _ in events]):
         here = {**names, "V": voltage}
         wiring.target.lines += [rename(line, here) for line in lines.values()]
         wiring.target.lines.append(f"I_{name} = {rename(current, here)} : {unit}")
@@ -133,6 +129,18 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
         wiring.synapses.initial.update(
             {names[n]: rename(start(v, model), there) for n, v in model.initial.items()})
     wiring.on_pre += [rename(line, there) for _, line in events]
+
+
+def _superposes(lines: Mapping[str, str], current: str, events: Iterable[grammar.Statement]
+                ) -> bool:
+    """Tell whether the synapses of a unit can share one set of states."""
+    equations = b2.Equations("\n".join(lines.values()))
+    inner = states(equations)
+    if {"w", "scale"} & (_names(lines) | set(NAME.findall(current))):
+        return False
+    return is_linear([*(equations[s].expr.code for s in inner), current], inner) and all(
+        s.name in inner and s.operator == "+=" and not grammar.names(s.tree) & set(lines)
+        for s in events)
 
 
 def _flagged(line: str, flag: str) -> str:
@@ -189,6 +197,8 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_c
                  for n in lines if n in rule.initial})
     for line in synapse.values():
         wiring.synapses.lines.append(_flagged(rename(line, names), "clock-driven"))
+    wiring.synapses.initial.update({n: rename(start(rule.initial[n], rule), names)
+                                    for n in synapse if n in rule.initial and n != "w"})
     wiring.continuous |= bool(synapse)
     wiring.synapses.constants.update(own)
     wiring.on_pre += [rename(line, names) for _, line in on_pre]
