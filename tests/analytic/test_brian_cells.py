@@ -102,6 +102,21 @@ def test_weight_change_under_voltage_clamp(workdir):
     np.testing.assert_array_equal(result.weights["test"].values[:, 0], w[1])
 
 
+def test_states_of_a_rule_are_recorded_wherever_they_live(workdir):
+    """The trace x jumps by 1/tau_x and decays; u_minus rests at the clamped voltage."""
+    result = ran("clopath_clamp", numerics__method="rk4", over__voltage=["-60 mV"],
+                 record__weight__what=["w", "x"], record__weight__every="0.1 ms",
+                 stimuli__pre__train__n=1, duration="400 ms")
+    x, time = result["weight"]["x"].values[:, 0, 0], result["weight"]["x"].coords["time"]
+    after = time > 0.3
+    expected = np.exp(-(time[after] - 0.3001) / 0.015) / 0.015
+    np.testing.assert_allclose(x[after], expected, rtol=1e-6)
+    assert not x[~after].any()
+    slow = ran("clopath_clamp", over__voltage=["-60 mV"], duration="5 ms",
+               record__weight__what=["u_minus"], record__weight__every="1 ms")
+    np.testing.assert_allclose(slow["weight"]["u_minus"].values, -0.06, atol=1e-15)
+
+
 def test_bounds_stop_a_weight(workdir):
     result = ran("clopath_clamp", over__voltage=["0 mV"], record__weight__every="50 ms")
     assert result["weight"]["w"].values.max() == 3.0
