@@ -269,7 +269,7 @@ class LearningNumerics(Part):
     """Engine, integrator, step (in units of tau_u) and precision of a learning experiment."""
 
     engine: Literal["rates", "brian"] = "rates"
-    integrator: Literal["euler", "fast"] = "fast"
+    integrator: Literal["euler", "fast", "averaged"] = "fast"
     dt: PositiveFloat = 0.05
     precision: Literal["float64", "float32"] = "float32"
     threads: PositiveInt | None = None

@@ -9,8 +9,7 @@ from dfc_neuro.diagnostics._snapshot import Snapshot
 from dfc_neuro.errors import ProtocolError, near
 from dfc_neuro.learning.plan import Phase, Plan
 from dfc_neuro.learning.trainer import PROBE, Tally, Trainer, stream
-from dfc_neuro.rates.network import forward
-from dfc_neuro.rates.simulate import Trajectory, deviation, simulate
+from dfc_neuro.rates.simulate import Trajectory, deviation, phi_deviation, simulate
 from dfc_neuro.registry import get, names
 
 Array = np.ndarray
@@ -54,6 +53,8 @@ def epoch_metrics(trainer: Trainer, tally: Tally, diagnostics: list[str], sample
         out |= {"train_loss": tally.loss / n, "train_error": tally.error / n,
                 "converged": float(tally.converged), "diverged": float(tally.diverged),
                 "not_converged": float(tally.neither)}
+        if plan.averaged:
+            out |= {"newton": float(tally.newton), "stepped": float(tally.stepped)}
     for name in ("validation", "test"):
         split = getattr(plan.dataset, name)
         if split is not None:
@@ -131,27 +132,11 @@ def single_changes(trainer: Trainer, phase: Phase, samples: Split, layer: int, u
         i = layer
         x = end.trajectory.v_soma[i] - batch.fwd.v[i]
         basal = end.trajectory.v_basal[i] - batch.fwd.v[i]
-        soma, dendrite = (forward_deviation(trainer, batch.fwd.v[i], i, part)
+        v, r = (np.ascontiguousarray(np.broadcast_to(part[i], x.shape))
+                for part in (batch.fwd.v, batch.fwd.r))
+        soma, dendrite = (phi_deviation(trainer.net.nonlinearities[i], v, r, part)
                           for part in (x, basal))
         out["mismatch"].append((soma - dendrite).mean(axis=(0, 1))[units])
         out["weight_change"].append(end.dW[i][units, :pre])
         out["rate_pre"].append(batch.fwd.presynaptic[i][0, :pre])
     return {name: np.array(values) for name, values in out.items()}
-
-
-def forward_deviation(trainer: Trainer, v: Array, layer: int, x: Array) -> Array:
-    """Return phi(v + x) - phi(v) of one layer for x of shape (T, B, n)."""
-    from dfc_neuro.rates.network import Forward, Network
-    from dfc_neuro.rates.nonlinearities import NONLINEARITIES
-
-    name = trainer.net.nonlinearities[layer]
-    wide = np.broadcast_to(v, x.shape).reshape(-1, x.shape[-1])
-    wide = np.ascontiguousarray(wide)
-    one = Network([], [], [], (name,))
-    state = Forward(wide, [wide], [NONLINEARITIES[name].phi(wide)])
-    return deviation(one, state, [np.ascontiguousarray(x.reshape(wide.shape))])[0].reshape(x.shape)
-
-
-def outputs(trainer: Trainer, samples: Split) -> Array:
-    """Return the network's output on samples, without control."""
-    return forward(trainer.net, samples.x.astype(trainer.plan.dtype, copy=False)).r[-1]

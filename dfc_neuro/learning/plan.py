@@ -56,6 +56,13 @@ class Plan:
     seed: int
 
     @property
+    def averaged(self) -> bool:
+        """Whether forward weights learn by the closed form of the time average."""
+        phase = self.control_phase()
+        return self.method_name == "dfc" and phase is not None \
+            and phase.control.integrator == "averaged"
+
+    @property
     def epochs(self) -> int:
         return self.passes[-1].epoch if self.passes else 0
 

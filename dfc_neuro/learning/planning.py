@@ -19,6 +19,7 @@ from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.registry import get
 
+INTEGRATORS = ("euler", "fast", "averaged")
 SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
 
 
@@ -69,9 +70,12 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
     if steps < 2:
         raise ProtocolError(f"{where}.duration", f"holds {steps} steps of dt = {dt:g}",
                             "give at least two")
-    if numerics["integrator"] not in ("euler", "fast"):
+    if numerics["integrator"] not in INTEGRATORS:
         raise ProtocolError(f"{where}.numerics.integrator", f"found {numerics['integrator']!r}",
-                            "allowed are euler, fast")
+                            "allowed are " + ", ".join(INTEGRATORS))
+    if numerics["integrator"] == "averaged" and table.learn == "W" and protocol.method == "dfc_ss":
+        raise ProtocolError(f"{where}.numerics.integrator", "'averaged' is a time average, and "
+                            "dfc_ss reads the last state", "allowed are euler, fast")
     output = table.noise if table.noise_output is None else table.noise_output
     control = Control(
         alpha=net.control_constant("alpha"), k_p=net.control_constant("k_p"), dt=float(dt),

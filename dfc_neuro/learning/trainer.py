@@ -35,6 +35,8 @@ class Tally:
     converged: int = 0
     diverged: int = 0
     neither: int = 0
+    newton: int = 0
+    stepped: int = 0
 
 
 class Trainer:
@@ -100,6 +102,8 @@ class Trainer:
         tally.converged += step.converged
         tally.diverged += step.diverged
         tally.neither += step.neither
+        tally.newton += step.newton
+        tally.stepped += step.stepped
 
     def _learn_feedback(self, one: Pass, part: Split, seed: int) -> None:
         net = self.net

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -14,8 +15,10 @@ from dfc_neuro.learning import measures
 from dfc_neuro.learning.plan import Plan
 from dfc_neuro.learning.trainer import Tally, Trainer
 from dfc_neuro.rates import threads
+from dfc_neuro.rates.averaged import TOLERANCE
 from dfc_neuro.results import Writer
 
+log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 2.0  # seconds of work that a kill may cost
 VOLTAGES = ("v_basal", "v_apical", "v_soma")
 CONTROL = ("u", "r_output", "target")
@@ -65,8 +68,13 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
 def _epoch(writer: Writer, recorder: _Recorder, trainer: Trainer, epoch: int, tally: Tally,
            diagnostics: list[str], probe: Split) -> str:
     found = measures.epoch_metrics(trainer, tally, diagnostics, probe)
-    for name in ("train_loss", "train_error", "converged", "diverged", "not_converged"):
+    of_passes = ["train_loss", "train_error", "converged", "diverged", "not_converged"]
+    for name in of_passes + (["newton", "stepped"] if trainer.plan.averaged else []):
         found.setdefault(name, float("nan"))
+    if tally.stepped:
+        log.warning("epoch %d: the closed form of the time average gave way to time steps in %d "
+                    "minibatches, for its error would have been over %g", epoch, tally.stepped,
+                    TOLERANCE)
     for name, value in found.items():
         writer.extend(f"metrics/{name}", [value], ("epoch",), _unit(name),
                       {"epoch": ([epoch], "1")})

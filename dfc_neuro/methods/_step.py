@@ -42,10 +42,16 @@ class Minibatch:
 
 @dataclass
 class Step:
-    """The update of one minibatch, and how many samples converged, diverged or did neither."""
+    """The update of one minibatch, and how many samples converged, diverged or did neither.
+
+    With the integrator "averaged", `newton` and `stepped` are 1 where the closed form needed a
+    Newton step, or gave way to time steps.
+    """
 
     update: Update
     converged: int = 0
     diverged: int = 0
     neither: int = 0
     controlled: Controlled | None = None
+    newton: int = 0
+    stepped: int = 0

@@ -28,8 +28,9 @@ class Control:
         Whether the apical compartments read the control of the new time.
     instant_system : bool
         The somata follow without delay; forces instant transmission.
-    integrator : {"euler", "fast"}
-        Forward Euler, or the exponential step for soma and apical compartment.
+    integrator : {"euler", "fast", "averaged"}
+        Forward Euler, the exponential step for soma and apical compartment, or Euler's time
+        average in closed form; where steps are needed all the same, "averaged" means Euler's.
     sigma, sigma_output : float
         Noise of the apical compartments, hidden layers and output layer.
     """

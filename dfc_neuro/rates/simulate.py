@@ -60,17 +60,19 @@ def no_rule() -> RuleKernel:
     return compile_rule("dw/dt = 0*rate_post*rate_pre : 1", None, {})
 
 
-def deviation(net: Network, fwd: Forward, x: list[Array]) -> list[Array]:
-    """Return phi_i(v_i^- + x_i) - phi_i(v_i^-), without cancellation."""
+def phi_deviation(name: str, v: Array, r: Array, x: Array) -> Array:
+    """Return phi(v + x) - phi(v) for r = phi(v), without cancellation; arrays of one shape."""
     from dfc_neuro.rates import _elementwise
 
-    out = []
-    for name, v, r, x_i in zip(net.nonlinearities, fwd.v, fwd.r, x, strict=True):
-        result = np.empty_like(x_i)
-        _elementwise.deviation(NONLINEARITIES[name].code, v.ravel(), r.ravel(), x_i.ravel(),
-                               result.reshape(-1))
-        out.append(result)
-    return out
+    result = np.empty_like(x)
+    _elementwise.deviation(NONLINEARITIES[name].code, v.ravel(), r.ravel(), x.ravel(),
+                           result.reshape(-1))
+    return result
+
+
+def deviation(net: Network, fwd: Forward, x: list[Array]) -> list[Array]:
+    """Return phi_i(v_i^- + x_i) - phi_i(v_i^-) of every layer, without cancellation."""
+    return [phi_deviation(*of) for of in zip(net.nonlinearities, fwd.v, fwd.r, x, strict=True)]
 
 
 def _flat(parts: list[Array], dtype: np.dtype) -> Array:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from dfc_neuro.rates.network import Forward, Network, jacobian
-from dfc_neuro.rates.simulate import deviation
+from dfc_neuro.rates.simulate import phi_deviation
 
 Array = np.ndarray
 
 
-def loop_gain(J: list[Array], Q: list[Array]) -> Array:
-    """Return sum_i J_i Q_i, (B, n_L, n_L)."""
-    return sum(J_i @ Q_i for J_i, Q_i in zip(J, Q, strict=True))  # type: ignore[return-value]
+def layer_gains(J: list[Array], Q: list[Array]) -> list[Array]:
+    """Return M_i = J_i Q_i of every layer, (B, n_L, n_L) each, in float64."""
+    B, n_L, _ = J[0].shape
+    return [(J_i.reshape(B * n_L, -1) @ Q_i).reshape(B, n_L, n_L).astype(np.float64)
+            for J_i, Q_i in zip(J, Q, strict=True)]
 
 
 def steady_control(net: Network, fwd: Forward, delta: Array, alpha: float) -> Array:
     """Return u = (Jbar Qbar + alpha I)^{-1} delta, (B, n_L); solved in float64."""
-    gain = loop_gain(jacobian(net, fwd), net.Q).astype(np.float64)
+    gain = np.sum(layer_gains(jacobian(net, fwd), net.Q), axis=0)
     gain += alpha * np.eye(gain.shape[1])
     return np.linalg.solve(gain, delta[..., None].astype(np.float64))[..., 0].astype(net.dtype)
 
@@ -33,15 +35,7 @@ def sweep(net: Network, fwd: Forward, shift: list[Array]) -> tuple[list[Array], 
         if i == 0:
             basal.append(np.zeros_like(s))
         else:
-            below = deviation(_layer(net, i - 1), _layer_state(fwd, i - 1), [x[-1]])[0]
+            below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1], fwd.r[i - 1], x[-1])
             basal.append(below @ net.W[i].T)
         x.append(basal[-1] + s)
     return x, basal
-
-
-def _layer(net: Network, i: int) -> Network:
-    return Network([net.W[i]], [net.b[i]], [net.Q[i]], (net.nonlinearities[i],))
-
-
-def _layer_state(fwd: Forward, i: int) -> Forward:
-    return Forward(fwd.x, [fwd.v[i]], [fwd.r[i]])
