@@ -103,14 +103,17 @@ def _measures(result: Any) -> list[str]:
                and data.get("loss", "cross_entropy") == "cross_entropy")
     lines = []
     for name, measure in _leaves(result.measures):
-        said = name.replace("_", " ")
-        if measure.values.ndim or measure.values.dtype.kind not in "fiu":
-            lines.append(f"{said} {' '.join(str(measure.values).split())}")
-        elif classes and name.endswith("_error"):
-            lines.append(f"{said} {100 * float(measure.values):.1f} %")
+        values, said = measure.values, name.replace("_", " ")
+        unit = "" if measure.units in ("", "1") else f" {measure.units}"
+        if classes and name.endswith("_error"):
+            lines.append(f"{said} {100 * float(values):.1f} %")
+        elif values.size == 1 and values.dtype.kind in "fiu":
+            lines.append(f"{said} {float(values.ravel()[0]):.4g}{unit}")
+        elif measure.dims == ("condition",):
+            lines += [f"{said}, {label}: {float(value):.4g}{unit}"
+                      for label, value in zip(measure.coords["condition"], values, strict=True)]
         else:
-            unit = "" if measure.units in ("", "1") else f" {measure.units}"
-            lines.append(f"{said} {float(measure.values):.4g}{unit}")
+            lines.append(f"{said} {' '.join(str(values).split())}{unit}")
     return lines
 
 
@@ -191,6 +194,10 @@ def check(files: tuple[str, ...]) -> None:
     for name in files:
         try:
             model = load(name)
+            if model.kind == "recording":
+                from dfc_neuro.measures import check_measures
+
+                check_measures(model)
         except InputError as error:
             wrong.append(str(error))
             click.echo(f"dfc-neuro: {error}", err=True)

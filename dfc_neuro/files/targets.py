@@ -27,12 +27,13 @@ def check_recording(found: RecordingProtocol) -> None:
     for name in found.record:
         _record(found, name)
     for name, measure in found.measure.items():
-        of = measure.get("of")
-        if of is not None:
-            known = {*found.record, *found.plastic}
-            if str(of).partition(".")[0] not in known:
-                raise ProtocolError(f"{found.label}: measure.{name}.of",
-                                    f"nothing is recorded under '{of}'", near(str(of), known))
+        of, where = measure.get("of"), f"{found.label}: measure.{name}.of"
+        if not isinstance(of, str):
+            raise ProtocolError(where, "is missing" if of is None else f"found {of!r}",
+                                'write of = "RECORD.VARIABLE"')
+        known = {*found.record, *found.plastic}
+        if of.partition(".")[0] not in known:
+            raise ProtocolError(where, f"nothing is recorded under '{of}'", near(of, known))
 
 
 def sockets(found: RecordingProtocol) -> dict[str, tuple[schema.Cell, str]]:

@@ -4,6 +4,7 @@ import re
 from importlib import import_module
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +13,7 @@ from dfc_neuro import registry
 from dfc_neuro.cli import LISTED, main
 from dfc_neuro.errors import NumericalError, ProtocolError
 from dfc_neuro.files import library
+from dfc_neuro.results import Writer
 
 
 def call(*words):
@@ -171,3 +173,33 @@ def test_the_package_offers_functions_under_the_names_of_modules():
     assert {"run", "load", "Result", "plot"} <= set(dir(dn))
     with pytest.raises(AttributeError, match="no attribute 'rum'"):
         _ = dn.rum
+
+
+def written(path, name, measures, **header):
+    """Write a small result file of a protocol."""
+    source = library.find(name).read_text()
+    with Writer(path, {"name": name, "protocol": source, "model": "", "seed": 7, **header}) as file:
+        for key, (values, dims, units, coords) in measures.items():
+            file.put(f"measures/{key}", values, dims, units, coords)
+        file.finish()
+
+
+def test_show_prints_what_ran_and_its_numbers(workdir):
+    written("learned.h5", "quickstart", {"test_error": (np.array(0.0222), (), "1", None),
+                                         "angle_gn": (np.array(31.4159), (), "degree", None)},
+            kind="learning", method="dfc")
+    code, out, _ = call("show", "learned.h5")
+    assert code == 0
+    shown = [line.rstrip() for line in out.splitlines()]
+    for line in ("  seed         7", "  method       dfc", "test error 2.2 %",
+                 "angle gn 31.42 degree"):
+        assert line in shown
+    assert any(line.startswith('  on = "dfc_layered"') for line in shown)
+
+    labels = np.array(["BAP", "BAC"], dtype=object)
+    written("recorded.h5", "escape_step", {
+        "peak": (np.array([-0.05, 0.01]), ("condition",), "volt", {"condition": (labels, "")}),
+        "spike_count": (np.array([3]), ("condition",), "1", {"condition": (labels[:1], "")})},
+        kind="recording")
+    out = call("show", "recorded.h5")[1]
+    assert "peak, BAP: -0.05 volt\npeak, BAC: 0.01 volt\nspike count 3\n" in out
