@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None
 
     threads = min(threads or available(), B)
     edges = np.linspace(0, B, threads + 1).astype(int)
-    blocks = [slice(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False)]
+    blocks = [slice(lo, hi) for lo, hi in pairwise(edges)]
     list((pool(threads).map if threads > 1 else map)(run, blocks))
     u, u_int, u_slow, error = (end[:, :n] for end in ends)
     return f[:, :, :n], u, u_int, u_slow, error
