@@ -22,8 +22,9 @@ from pydantic import (
 from dfc_neuro.errors import near
 from dfc_neuro.files import units
 from dfc_neuro.files.keys import flat
-from dfc_neuro.files.schema import Cell, Circuit, Description, Part, Rule, Synapse, Texts, Weights
+from dfc_neuro.files.schema import Cell, Circuit, Description, Part, Rule, Synapse
 from dfc_neuro.files.units import unit_text
+from dfc_neuro.files.values import Texts, Weights
 
 
 def _in(unit: str, or_number: bool = False) -> Callable[[object], object]:

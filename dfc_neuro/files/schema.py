@@ -7,16 +7,14 @@ the texts in them mean to one another is checked in `checks` and, for circuits, 
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
@@ -28,64 +26,7 @@ from dfc_neuro.errors import near
 from dfc_neuro.files import text, units
 from dfc_neuro.files.dimensions import dimension, evaluate
 from dfc_neuro.files.units import Dimension, Quantity
-
-
-def _quantity(value: object) -> object:
-    units.parse(value)
-    return value
-
-
-def _text_or_texts(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    raise ValueError(f"found {value!r}, a text or a list of texts is needed")
-
-
-def _number_or_text(value: object) -> object:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    raise ValueError(f"found {value!r}, a finite number or a text is needed")
-
-
-def _weights(value: object) -> object:
-    if isinstance(value, dict):
-        if not isinstance(value.get("name"), str):
-            raise ValueError("a table of weights needs a name: w = { name = \"...\" }")
-        return value
-    return _number_or_text(value)
-
-
-def _connect(value: object) -> object:
-    if value in ("all", "one_to_one"):
-        return value
-    if isinstance(value, dict) and set(value) == {"probability"}:
-        p = value["probability"]
-        if isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1:
-            return value
-    raise ValueError(f'found {value!r}, allowed "all", "one_to_one" or '
-                     "{ probability = 0...1 }")
-
-
-def _read(value: object) -> object:
-    if value is True:
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"found {value!r}, a unit such as \"1\" or \"volt\" is needed "
-                         "(true for spikes)")
-    units.dimension(value)
-    return value
-
-
-Value = Annotated[Any, BeforeValidator(_quantity)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_text_or_texts)]
-Start = Annotated[Any, BeforeValidator(_number_or_text)]
-Weights = Annotated[Any, BeforeValidator(_weights)]
-Connect = Annotated[Any, BeforeValidator(_connect)]
-Read = Annotated[Any, BeforeValidator(_read)]
+from dfc_neuro.files.values import Connect, Read, Start, Texts, Value, Weights
 
 
 class Part(BaseModel):
@@ -325,8 +266,6 @@ class Population(Part):
 
 class ControllerUse(Part):
     """A controller in a circuit: its model, what it reads, and parameters that differ."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     settings: dict[str, Start] = Field(default_factory=dict)
