@@ -26,9 +26,6 @@ from dfc_neuro.verify import Case, read_case
 log = logging.getLogger(__name__)
 Array = np.ndarray
 SHIPPED = "golden.h5"  # in protocols/data
-SLOPES = {"linear": "1", "tanh": "1 - tanh(x)**2", "relu": "int(x > 0)",
-          "leaky_relu": "0.2 + 0.8*int(x > 0)",
-          "sigmoid": "(1/(1 + exp(-x)))*(1 - 1/(1 + exp(-x)))"}
 RATES_ONLY = ("integrator", "transmission", "proactive", "instant_system", "precision", "threads")
 
 
@@ -71,7 +68,8 @@ def circuit_of(case: Case, protocol: RecordingProtocol) -> Circuit:
     layers = [name for name, p in table["populations"].items() if "source" not in p]
     for name, phi in zip(layers, case.net.nonlinearities, strict=True):
         table["populations"][name]["functions"] = {
-            "phi(x)": NONLINEARITIES[phi].text[0], "dphi(x)": SLOPES[phi]}
+            "phi(x)": NONLINEARITIES[phi].text[0],
+            "dphi(x)": NONLINEARITIES[phi].slope_text}
     control = case.control
     cells = {"tau_v": control.tau} | ({"tau_A": control.tau_A} if control.tau_A else {})
     table["cells"] = {**table.get("cells", {}), **{k: _seconds(v) for k, v in cells.items()}}

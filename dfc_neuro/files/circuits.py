@@ -250,6 +250,9 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
                          f"{unit_text(wanted)}", 'give a scale such as "90 pA"')
     drawn = projection.w if isinstance(projection.w, str) else (
         projection.w["name"] if isinstance(projection.w, dict) else None)
+    if isinstance(projection.w, dict) and len(projection.w) > 1:
+        raise ModelError(f"{where}.w.{min(set(projection.w) - {'name'})}", "unknown key",
+                         "an initialiser has a name and no options")
     if drawn is not None and drawn not in registry.names("initialisers"):
         raise ModelError(f"{where}.w", f"unknown initialiser '{drawn}'",
                          near(drawn, registry.names("initialisers")))

@@ -85,7 +85,8 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
         instant_system=table.instant_system, integrator=str(numerics["integrator"]),
         sigma=table.noise, sigma_output=output)
     scale = None
-    if "cells.noise_scale" not in model and table.noise:
+    stated = "cells.noise_scale" in model or "noise_scale" in protocol.circuit.cell_parameters
+    if table.noise and not stated:
         scale = max(table.noise, SMALLEST_SCALE)
     return Phase(name, table.learn, control, table.target == "own_output",
                  net.rule(table.learn, scale))

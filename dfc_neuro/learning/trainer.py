@@ -94,7 +94,10 @@ class Trainer:
         batch, loss = self.minibatch(one.phase, part, seed)
         step = self.plan.method.update(batch)
         optimiser = self._optimiser("W", "after" if one.epoch else "before")
-        optimiser.apply(self.net.W + self.net.b, step.update.dW + step.update.db)
+        trained = self.plan.layered.trained_forward
+        optimiser.apply(
+            [part[i] for part in (self.net.W, self.net.b) for i in trained],
+            [part[i] for part in (step.update.dW, step.update.db) for i in trained])
         weight = 1 if self.plan.as_published else len(part.x)
         tally.weight += weight
         tally.loss += weight * loss
@@ -140,8 +143,9 @@ class Trainer:
         for name in ("W", "b", "Q"):
             for i, part in enumerate(getattr(self.net, name)):
                 part[...] = state[f"{name}{i + 1}"]
-        for kind, parts in (("W", self.net.W + self.net.b),
-                            ("Q", [self.net.Q[i] for i in self.plan.layered.trained_feedback])):
+        net, layered = self.net, self.plan.layered
+        for kind, parts in (("W", [p[i] for p in (net.W, net.b) for i in layered.trained_forward]),
+                            ("Q", [net.Q[i] for i in layered.trained_feedback])):
             self._optimiser(kind, str(state[f"{kind}/stage"])).restore(
                 f"optimiser/{kind}", state, parts)
 

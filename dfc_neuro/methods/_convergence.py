@@ -23,19 +23,20 @@ def controlled(batch: Minibatch, learn: bool, first_output: bool = False
     published code in its memory-saving controller.  Unless the batch keeps unconverged samples,
     they contribute nothing, while the mean still counts them, as in the published code.
     """
-    def run(part: Minibatch) -> Controlled:
+    def run(part: Minibatch, samples: Array) -> Controlled:
         return simulate(part.net, part.control, part.fwd, part.delta,
-                        rule=part.rule if learn else None, seed=part.seed, threads=part.threads,
-                        bound=part.bound)
+                        rule=part.rule if learn else None, seed=part.seed, samples=samples,
+                        threads=part.threads, bound=part.bound)
 
-    end = run(batch)
+    end = run(batch, np.arange(len(batch.delta)))
     r_L = batch.fwd.r[-1]
     start = batch.delta + r_L - r_L[:1] if first_output else batch.delta
     error = batch.delta - deviation(batch.net, batch.fwd, end.x)[-1]
     good, bad = classify(error, end.u, r_L, start, batch.control.alpha)
     if learn and not batch.keep_unconverged and not good.all():
         if good.any():
-            kept = run(replace(batch, fwd=_some(batch.fwd, good), delta=batch.delta[good]))
+            kept = run(replace(batch, fwd=_some(batch.fwd, good), delta=batch.delta[good]),
+                       np.flatnonzero(good))
             share = batch.net.dtype.type(good.mean())
             end.dW, end.db = [a * share for a in kept.dW], [a * share for a in kept.db]
         else:

@@ -64,11 +64,16 @@ def terms(node: ast.expr) -> Sum:
     return _atom(ast.unparse(node))
 
 
+def _number(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def term_text(term: Term, coefficient: float) -> str:
     """Return one term as text."""
     above = [f if p == 1 else f"{f}**{p}" for f, p in term if p > 0]
     below = [f if p == -1 else f"{f}**{-p}" for f, p in term if p < 0]
-    number = [] if abs(coefficient) == 1.0 and above else [f"{abs(coefficient):.17g}"]
+    number = [] if abs(coefficient) == 1.0 and above else [_number(abs(coefficient))]
     text = "*".join(number + above) + "".join(f"/{f}" for f in below)
     return f"-{text}" if coefficient < 0 else text
 

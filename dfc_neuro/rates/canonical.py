@@ -85,6 +85,9 @@ def check_cell(cell: Cell) -> bool:
     if slow:
         expected["v_apical"] = _lines(SLOW_APICAL)["v_apical"]
     _compare(cell.lines, expected, cell.label)
+    if cell.initial:
+        raise EngineError(f"{cell.label}: initial.{min(cell.initial)}", "is set; the rate engine "
+                          "starts from the network without control", REMEDY)
     if cell.spike is not None:
         raise EngineError(f"{cell.label}: spike", "the rate engine has no spikes", REMEDY)
     for gain in ("g_basal", "g_apical"):
@@ -115,6 +118,21 @@ def check_observable(cell: Cell, name: str) -> None:
     if extra or missing:
         raise EngineError(where, f"is '{normal(found)}'; in the rate engine it is "
                           f"'{normal(expected)}'", REMEDY)
+    if name == "gain":
+        known = NONLINEARITIES[nonlinearity(cell, cell.label)].slope_text
+        slope = _function_of_x(cell, "dphi", cell.label)
+        if slope != normal(text.expression(known, where)):
+            raise EngineError(f"{cell.label}: functions.dphi", f"'{slope}' is not the slope of "
+                              f"phi, '{known}'", REMEDY)
+
+
+def _function_of_x(cell: Cell, name: str, where: str) -> str:
+    """Return the normal form of a function of one argument, applied to x."""
+    own = cell.definitions.get(name)
+    if own is None or len(own.arguments) != 1:
+        raise EngineError(f"{where}: functions", f"has no {name}(x)", REMEDY)
+    return normal(text.inline(text.expression(f"{name}(x)", where, cell.definitions),
+                              cell.definitions, where))
 
 
 def nonlinearity(cell: Cell, where: str) -> str:
@@ -125,17 +143,10 @@ def nonlinearity(cell: Cell, where: str) -> str:
     EngineError
         If the kernels have none of that text.
     """
-    phi = cell.definitions.get("phi")
-    if phi is None or len(phi.arguments) != 1:
-        raise EngineError(f"{where}: functions", "has no phi(x)", REMEDY)
-    found = normal(text.inline(
-        text.expression(f"phi({phi.arguments[0]})", where, {"phi": phi}), {"phi": phi}, where))
+    found = _function_of_x(cell, "phi", where)
     for name, known in NONLINEARITIES.items():
-        for candidate in known.text:
-            named = candidate.replace("(x", f"({phi.arguments[0]}") if phi.arguments[0] != "x" \
-                else candidate
-            if normal(text.expression(named, where)) == found:
-                return name
+        if found in (normal(text.expression(candidate, where)) for candidate in known.text):
+            return name
     raise EngineError(f"{where}: functions.phi", f"'{found}' is not a nonlinearity of the rate "
                       "engine: " + ", ".join(n.text[0] for n in NONLINEARITIES.values()), REMEDY)
 
@@ -149,3 +160,6 @@ def check_controller(controller: Controller) -> None:
         Naming the line and the term that differ.
     """
     _compare(controller.lines, _lines(CONTROLLER), controller.label)
+    if controller.initial:
+        raise EngineError(f"{controller.label}: initial.{min(controller.initial)}", "is set; in "
+                          "the rate engine control starts at 0", REMEDY)

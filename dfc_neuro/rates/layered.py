@@ -117,6 +117,11 @@ class Layered:
         for i in range(len(self.forward)):
             for observable in first.reads.post:
                 check_observable(self.cell(i), observable)
+            own = self.cell(i).constants.get("noise_scale")
+            if "noise_scale" in first.reads.post and noise_scale is None \
+                    and own != self.cell(0).constants["noise_scale"]:
+                raise EngineError(f"{self.circuit.label}: populations", "noise_scale differs "
+                                  "between layers; the rate engine has one", REMEDY)
         kernel = _compile(first, self.cell(0), noise_scale)
         if kernel.feedback != (learn == "Q"):
             raise EngineError(first.label, f"reads {', '.join(first.reads.pre)} on its presynaptic "
@@ -136,6 +141,9 @@ def _compile(rule: Rule, cell: Cell, noise_scale: float | None) -> RuleKernel:
     if rule.on_pre or rule.on_post or rule.reads.pre.get("spikes") or rule.reads.post.get("spikes"):
         raise EngineError(rule.label, "needs spikes, which the rate level does not have",
                           "run it on spiking cells with engine 'brian'")
+    if rule.bounds:
+        raise EngineError(f"{rule.label}: bounds", "are set; the rate engine does not keep weights "
+                          "within bounds", REMEDY)
     if rule.pre or rule.post:
         raise EngineError(rule.label, "has filtered states of its own, which the rate engine does "
                           "not keep", REMEDY)
@@ -192,6 +200,9 @@ def layered(circuit: Circuit) -> Layered:
         else:
             raise EngineError(where, f"goes from {p.from_} to {p.to}; the rate engine runs "
                               "rates to basal and the control u to apical compartments", REMEDY)
+        if p.bias is not None and p.bias != (known is into):
+            raise EngineError(f"{where}.bias", f"is {str(p.bias).lower()}; in the rate engine the "
+                              "bias of a layer learns with its W", REMEDY)
         if target in known:
             raise EngineError(where, f"is a second projection to {p.to} (a skip or recurrent "
                               "one); the rate engine runs a chain of layers", REMEDY)
