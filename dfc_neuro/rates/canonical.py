@@ -121,7 +121,7 @@ def check_observable(cell: Cell, name: str) -> None:
     if name == "gain":
         known = NONLINEARITIES[nonlinearity(cell, cell.label)].slope_text
         slope = _function_of_x(cell, "dphi", cell.label)
-        if slope != normal(text.expression(known, where)):
+        if slope != _normal(known, where):
             raise EngineError(f"{cell.label}: functions.dphi", f"'{slope}' is not the slope of "
                               f"phi, '{known}'", REMEDY)
 
@@ -131,8 +131,13 @@ def _function_of_x(cell: Cell, name: str, where: str) -> str:
     own = cell.definitions.get(name)
     if own is None or len(own.arguments) != 1:
         raise EngineError(f"{where}: functions", f"has no {name}(x)", REMEDY)
-    return normal(text.inline(text.expression(f"{name}(x)", where, cell.definitions),
-                              cell.definitions, where))
+    return _normal(f"{name}(x)", where, cell.definitions)
+
+
+def _normal(formula: str, where: str, functions: dict[str, text.Function] | None = None) -> str:
+    """Return the normal form of a formula, functions and shorthands such as relu put in."""
+    known = functions or {}
+    return normal(text.inline(text.expression(formula, where, known), known, where))
 
 
 def nonlinearity(cell: Cell, where: str) -> str:
@@ -145,7 +150,7 @@ def nonlinearity(cell: Cell, where: str) -> str:
     """
     found = _function_of_x(cell, "phi", where)
     for name, known in NONLINEARITIES.items():
-        if found in (normal(text.expression(candidate, where)) for candidate in known.text):
+        if found in (_normal(candidate, where) for candidate in known.text):
             return name
     raise EngineError(f"{where}: functions.phi", f"'{found}' is not a nonlinearity of the rate "
                       "engine: " + ", ".join(n.text[0] for n in NONLINEARITIES.values()), REMEDY)
