@@ -35,7 +35,7 @@ POST = {
     "gain_post": "gain[i]",
 }
 PRE = {"rate_pre": "rate[i]", "u_pre": "u[i]", "u_next_pre": "u_next[i]"}
-FUNCTIONS = {"tanh", "exp", "log", "sqrt", "sin", "cos"}
+FUNCTIONS = {"tanh", "exp", "log", "sqrt", "sin", "cos", "abs"}
 
 
 @dataclass(frozen=True)

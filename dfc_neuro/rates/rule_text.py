@@ -89,6 +89,10 @@ def _chain(node: ast.expr, sign: int = 1) -> list[tuple[int, ast.expr]]:
             return _chain(left, sign) + _chain(right, -sign)
         case ast.UnaryOp(ast.USub(), inner):
             return _chain(inner, -sign)
+        case ast.BinOp(left, ast.Mult() | ast.Div() as op, right):
+            match _chain(left):  # a sign inside a product comes out of it
+                case [(-1, positive)]:
+                    return [(-sign, ast.BinOp(positive, op, right))]
     return [(sign, node)]
 
 
@@ -96,6 +100,8 @@ def _factors(node: ast.expr) -> list[ast.expr]:
     match node:
         case ast.BinOp(left, ast.Mult(), right):
             return _factors(left) + _factors(right)
+        case ast.BinOp(left, ast.Div(), right):
+            return [*_factors(left), ast.BinOp(ast.Constant(1), ast.Div(), right)]
     return [node]
 
 
