@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfc_neuro.errors import ProtocolError
@@ -9,21 +11,18 @@ from dfc_neuro.errors import ProtocolError
 Array = np.ndarray
 
 
-def _factor(norm: float, max_norm: float) -> float:
-    return min(1.0, max_norm / (norm + 1e-6))
+def _norm(part: Array) -> float:
+    flat = part.reshape(-1)
+    return math.sqrt(float(np.dot(flat, flat)))
 
 
-def clip(parts: list[Array], how: str, max_norm: float, where: str) -> None:
-    """Scale `parts` in place: "each" by itself, all by one "global" norm, or "none"."""
+def clip_factors(parts: list[Array], how: str, max_norm: float, where: str) -> list[float]:
+    """Return what each part is to be scaled by: "each" by itself, all by one "global" norm."""
     if how == "none":
-        return
-    norms = [float(np.linalg.norm(part.astype(np.float64))) for part in parts]
-    if how == "each":
-        factors = [_factor(norm, max_norm) for norm in norms]
-    elif how == "global":
-        factors = [_factor(float(np.linalg.norm(norms)), max_norm)] * len(parts)
-    else:
+        return [1.0] * len(parts)
+    if how not in ("each", "global"):
         raise ProtocolError(f"{where}.clip", f"is '{how}'", "allowed are each, global, none")
-    for part, factor in zip(parts, factors, strict=True):
-        if factor < 1.0:
-            part *= part.dtype.type(factor)
+    norms = [_norm(part) for part in parts]
+    if how == "global":
+        norms = [math.hypot(*norms)] * len(parts)
+    return [min(1.0, max_norm / (norm + 1e-6)) for norm in norms]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfc_neuro.errors import ProtocolError, near
-from dfc_neuro.optimisers._clip import clip
+from dfc_neuro.optimisers._clip import clip_factors
 from dfc_neuro.registry import get
 
 Array = np.ndarray
@@ -49,15 +49,12 @@ class Optimiser:
         if not self.state:
             self.state = [{key: np.zeros_like(p) for key in self.module.STATE}
                           for p in parameters]
-        gradient = [-a for a in ascent]
-        clip(gradient, self.options.get("clip", "none"), self.options.get("clip_norm", 1.0),
-             self.where)
+        factors = clip_factors(ascent, self.options.get("clip", "none"),
+                               self.options.get("clip_norm", 1.0), self.where)
         decay = self.options.get("weight_decay", 0.0)
         self.count += 1
-        for p, g, state in zip(parameters, gradient, self.state, strict=True):
-            if decay:
-                g += p.dtype.type(decay) * p
-            self.module.step(p, g, state, self.count, self.lr, self.options)
+        for p, a, factor, state in zip(parameters, ascent, factors, self.state, strict=True):
+            self.module.step(p, a, factor, decay, state, self.count, self.lr, self.options)
 
     def save(self, prefix: str) -> dict[str, object]:
         """Return the state under names that begin with `prefix`, for a checkpoint."""

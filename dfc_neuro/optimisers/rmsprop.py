@@ -8,10 +8,14 @@ OPTIONS: dict[str, object] = {"rho": 0.99, "eps": 1e-8}
 STATE = ("v",)
 
 
-def step(theta: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], count: int, lr: float,
-         options: dict) -> None:
-    """v <- rho v + (1 - rho) g^2, theta <- theta - lr g / (sqrt(v) + eps), in place."""
+def step(theta: np.ndarray, ascent: np.ndarray, factor: float, decay: float,
+         state: dict[str, np.ndarray], count: int, lr: float, options: dict) -> None:
+    """v <- rho v + (1 - rho) g^2, theta <- theta - lr g / (sqrt(v) + eps), in place.
+
+    The gradient is g = decay theta - factor ascent.
+    """
     F = theta.dtype.type
+    g = F(decay) * theta - F(factor) * ascent
     v = state["v"]
     v *= F(options["rho"])
     v += F(1.0 - options["rho"]) * g * g

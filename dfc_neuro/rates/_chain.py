@@ -12,60 +12,58 @@ from numba import njit
 
 from dfc_neuro.rates._elementwise import options
 
-LANES = 8  # rows of M are padded to a multiple of this
+
+@njit(**options)
+def _dot(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
 
 
 @njit(**options)
-def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, error):
+def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, error):
     """Step the loop of each sample to the last stored state.
 
     Parameters
     ----------
-    M : (B, L, n_L, P)
-        Transposes of M_i: ``M[b, i, c, r]`` acts from control c on output r; padded with zeros.
-    e0 : (B, P)
+    M : (B, n_L, L * n_L)
+        M_1, ..., M_L side by side.
+    e0 : (B, n_L)
         Output target minus feedforward output.
     constants : (5,)
         dt, alpha, k_p, k (soma), k_A (apical compartment).
-    f : (B, L, P)
-        ``f[b, j]``: the apically filtered control after j + 1 somatic filters; filled.
-    u, u_int, u_slow, error : (B, P)
+    g : (B, L * n_L)
+        For each layer the apically filtered control after its somatic filters; filled.
+    u, u_int, u_slow, error : (B, n_L)
         Control, its integral part, the apically filtered control, and e = r_L* - r_L; filled.
     """
     dt, alpha, k_p, k, k_A = constants
-    B, L, n, P = M.shape
-    u_next = np.empty(P)
+    B, n, width = M.shape
+    top = width - n
     for b in range(B):
-        f_b, u_b, int_b, slow_b, e_b = f[b], u[b], u_int[b], u_slow[b], error[b]
-        f_b[:] = 0.0
+        g_b, u_b, int_b, slow_b, e_b = g[b], u[b], u_int[b], u_slow[b], error[b]
+        M_b = M[b]
+        g_b[:] = 0.0
         u_b[:] = 0.0
         int_b[:] = 0.0
         slow_b[:] = 0.0
         e_b[:] = e0[b]
         for _ in range(steps - 1):
-            for r in range(P):
-                int_b[r] += dt * (e_b[r] - alpha * u_b[r])
-                u_next[r] = int_b[r] + k_p * e_b[r]
-                used = u_next[r] if proactive else u_b[r]
-                slow_b[r] += k_A * (used - slow_b[r])
-                u_b[r] = u_next[r]
-                e_b[r] = e0[b, r]
+            for r in range(n):
+                old = u_b[r]
+                int_b[r] += dt * (e_b[r] - alpha * old)
+                u_b[r] = int_b[r] + k_p * e_b[r]
+                slow_b[r] += k_A * ((u_b[r] if proactive else old) - slow_b[r])
             if delayed:
-                for j in range(L - 1, 0, -1):
-                    for r in range(P):
-                        f_b[j, r] += k * (f_b[j - 1, r] - f_b[j, r])
-                for r in range(P):
-                    f_b[0, r] += k * (slow_b[r] - f_b[0, r])
+                for j in range(top):
+                    g_b[j] += k * (g_b[j + n] - g_b[j])
+                for r in range(n):
+                    g_b[top + r] += k * (slow_b[r] - g_b[top + r])
             else:
-                for r in range(P):
-                    f_b[0, r] += k * (slow_b[r] - f_b[0, r])
-                for j in range(1, L):
-                    for r in range(P):
-                        f_b[j, r] += k * (f_b[j - 1, r] - f_b[j, r])
-            for i in range(L):
-                through = f_b[L - 1 - i]
-                for c in range(n):
-                    column = M[b, i, c]
-                    strength = through[c]
-                    for r in range(P):
-                        e_b[r] -= column[r] * strength
+                for r in range(n):
+                    g_b[top + r] += k * (slow_b[r] - g_b[top + r])
+                for j in range(top - 1, -1, -1):
+                    g_b[j] += k * (g_b[j + n] - g_b[j])
+            for r in range(n):
+                e_b[r] = e0[b, r] - _dot(M_b[r], g_b)

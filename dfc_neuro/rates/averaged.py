@@ -23,7 +23,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dfc_neuro.rates._chain import LANES, chain
+from dfc_neuro.rates._chain import chain
 from dfc_neuro.rates.algebra import terms
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
@@ -98,14 +98,14 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     g = ((1.0 / k_A - 1.0) * u_slow + late * u) / N
 
     # what layers up to i do to the output through layer i, at the end: J_i x_{i,e}
-    Jx = [sum((M[j] @ f[:, i - j, :, None])[..., 0] for j in range(i + 1))
+    Jx = [sum((M[j] @ f[i - j, :, :, None])[..., 0] for j in range(i + 1))
           for i in range(net.depth)]
     fixed = e0 - u_int / (N * control.dt) - (e_end - control.alpha * u) / N - control.alpha * g
     right = fixed + beta * sum(Jx) + zeta * sum(Jx[:-1], np.zeros_like(e0))
     inverse = np.linalg.inv(sum(M) + control.alpha * np.eye(delta.shape[1]))
     w = (inverse @ right[..., None])[..., 0]
 
-    x_end = _last_somata(net, slope, [f_j.astype(F) for f_j in np.moveaxis(f, 1, 0)])
+    x_end = _last_somata(net, slope, [f_j.astype(F) for f_j in f])
     newton = False
     while True:
         apical = [w.astype(F) @ Q.T for Q in net.Q]
@@ -122,29 +122,27 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
 
 def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None
                ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return f (B, L, n_L), u, u_int, the filtered u, and e of the last state, (B, n_L) each."""
+    """Return f (L, B, n_L), u, u_int, the filtered u, and e of the last state, (B, n_L) each.
+
+    f[j] is the apically filtered control after j + 1 somatic filters.
+    """
     B, n = e0.shape
-    P = -(-n // LANES) * LANES
-    padded = np.zeros((B, len(M), n, P))
-    for i, M_i in enumerate(M):
-        padded[:, i, :, :n] = M_i.transpose(0, 2, 1)
-    start = np.zeros((B, P))
-    start[:, :n] = e0
-    f = np.empty((B, len(M), P))
-    ends = [np.empty((B, P)) for _ in range(4)]
+    side_by_side = np.concatenate(M, axis=2)
+    g = np.empty((B, len(M) * n))
+    ends = [np.empty((B, n)) for _ in range(4)]
     constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
                           control.apical_step])
 
     def run(block: slice) -> None:
-        chain(padded[block], start[block], constants, control.steps, control.delayed,
-              control.proactive, f[block], *(end[block] for end in ends))
+        chain(side_by_side[block], e0[block], constants, control.steps, control.delayed,
+              control.proactive, g[block], *(end[block] for end in ends))
 
     threads = min(threads or available(), B)
     edges = np.linspace(0, B, threads + 1).astype(int)
     blocks = [slice(lo, hi) for lo, hi in pairwise(edges)]
     list((pool(threads).map if threads > 1 else map)(run, blocks))
-    u, u_int, u_slow, error = (end[:, :n] for end in ends)
-    return f[:, :, :n], u, u_int, u_slow, error
+    u, u_int, u_slow, error = ends
+    return g.reshape(B, len(M), n).transpose(1, 0, 2)[::-1], u, u_int, u_slow, error
 
 
 def _last_somata(net: Network, slope: list[Array], f: list[Array]) -> list[Array]:

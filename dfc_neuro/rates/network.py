@@ -98,7 +98,8 @@ def jacobian(net: Network, fwd: Forward) -> list[Array]:
     for i in range(net.depth - 2, -1, -1):
         B, n_L, n = J[0].shape
         below = (J[0].reshape(B * n_L, n) @ net.W[i + 1]).reshape(B, n_L, -1)
-        J.insert(0, below * slope[i][:, None, :])
+        below *= slope[i][:, None, :]
+        J.insert(0, below)
     return J
 
 
