@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 
 from dfc_neuro.errors import DataError, EngineError, ProtocolError, near
+from dfc_neuro.files import keys as dotted
 from dfc_neuro.files.circuits import build_circuit, expand
 from dfc_neuro.files.protocols import RecordingProtocol
 from dfc_neuro.files.schema import Circuit
-from dfc_neuro.learning.planning import with_keys
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.rates.network import forward
@@ -75,7 +75,9 @@ def circuit_of(case: Case, protocol: RecordingProtocol) -> Circuit:
     table["cells"] = {**table.get("cells", {}), **{k: _seconds(v) for k, v in cells.items()}}
     for use in table["controllers"].values():
         use |= {"alpha": control.alpha, "k_p": control.k_p, "tau_u": "1 second"}
-    return with_keys(build_circuit(table, own.path, own.label), dict(protocol.set))
+    for key, value in protocol.set.items():
+        dotted.put(table, key, value, f"{protocol.label}: set.{key}")
+    return build_circuit(table, own.path, own.label)
 
 
 def _seconds(value: float) -> str:

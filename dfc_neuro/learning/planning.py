@@ -2,91 +2,46 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 
 from dfc_neuro.datasets._dataset import check_sizes
-from dfc_neuro.errors import EngineError, ProtocolError, near
-from dfc_neuro.files.circuits import build_circuit
+from dfc_neuro.errors import EngineError, ProtocolError
+from dfc_neuro.files import resolve
 from dfc_neuro.files.protocols import LearningProtocol
 from dfc_neuro.files.protocols import Phase as PhaseTable
-from dfc_neuro.files.schema import Circuit
 from dfc_neuro.learning.plan import Pass, Phase, Plan
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.registry import get
 
-INTEGRATORS = ("euler", "fast", "averaged")
 SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
-
-
-def with_keys(circuit: Circuit, keys: dict[str, Any]) -> Circuit:
-    """Return a circuit with dotted keys of its table set, checked anew.
-
-    Time constants of cells given as plain numbers count in units of the controller's tau_u.
-    """
-    if not keys:
-        return circuit
-    table = copy.deepcopy(circuit.source)
-    for key, value in keys.items():
-        *path, last = key.split(".")
-        if path == ["cells"] and last.startswith("tau") and isinstance(value, int | float):
-            value = f"{float(value) * _tau_u(circuit)!r} second"
-        part = table
-        for name in path:
-            part = part.setdefault(name, {})
-        part[last] = value
-    return build_circuit(table, circuit.path, circuit.label)
-
-
-def _tau_u(circuit: Circuit) -> float:
-    for model in circuit.controller_models.values():
-        return model.constants["tau_u"].value
-    return 1.0
 
 
 def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
     where = f"{protocol.label}: phases.{name}"
-    numerics = {"dt": protocol.numerics.dt, "integrator": protocol.numerics.integrator}
-    model: dict[str, Any] = {}
-    for key, value in table.keys.items():
-        root, _, rest = key.partition(".")
-        if root != "numerics":
-            model[key] = value
-        elif rest in numerics:
-            numerics[rest] = value
-        else:
-            raise ProtocolError(f"{where}.{key}", "cannot differ between phases",
-                                near(rest, numerics))
-    assert protocol.circuit is not None
-    net = layered(with_keys(protocol.circuit, model))
-    dt = numerics["dt"]
-    if isinstance(dt, bool) or not isinstance(dt, int | float) or dt <= 0:
-        raise ProtocolError(f"{where}.numerics.dt", f"found {dt!r}", "a time step is positive")
+    own = resolve.phase(protocol, name)
+    assert own.circuit is not None
+    net, dt, integrator = layered(own.circuit), own.numerics.dt, own.numerics.integrator
     steps = table.steps if table.steps is not None else round(float(table.duration or 0.0) / dt)
     if steps < 2:
         raise ProtocolError(f"{where}.duration", f"holds {steps} steps of dt = {dt:g}",
                             "give at least two")
-    if numerics["integrator"] not in INTEGRATORS:
-        raise ProtocolError(f"{where}.numerics.integrator", f"found {numerics['integrator']!r}",
-                            "allowed are " + ", ".join(INTEGRATORS))
-    if numerics["integrator"] == "averaged" and table.learn == "W" and protocol.method == "dfc_ss":
+    if integrator == "averaged" and table.learn == "W" and protocol.method == "dfc_ss":
         raise ProtocolError(f"{where}.numerics.integrator", "'averaged' is a time average, and "
                             "dfc_ss reads the last state", "allowed are euler, fast")
     output = table.noise if table.noise_output is None else table.noise_output
     control = Control(
-        alpha=net.control_constant("alpha"), k_p=net.control_constant("k_p"), dt=float(dt),
+        alpha=net.control_constant("alpha"), k_p=net.control_constant("k_p"), dt=dt,
         steps=steps, tau=net.in_units_of_tau_u("tau_v"),
         tau_A=net.in_units_of_tau_u("tau_A") if net.slow_apical else 0.0,
         transmission=table.transmission, proactive=table.proactive,
-        instant_system=table.instant_system, integrator=str(numerics["integrator"]),
+        instant_system=table.instant_system, integrator=integrator,
         sigma=table.noise, sigma_output=output)
     scale = None
-    stated = "cells.noise_scale" in model or "noise_scale" in protocol.circuit.cell_parameters
-    if table.noise and not stated:
+    if table.noise and "noise_scale" not in own.circuit.cell_parameters:
         scale = max(table.noise, SMALLEST_SCALE)
     return Phase(name, table.learn, control, table.target == "own_output",
                  net.rule(table.learn, scale))
