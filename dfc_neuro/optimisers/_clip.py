@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from dfc_neuro.errors import ProtocolError
-
 Array = np.ndarray
+HOW = ("each", "global", "none")
 
 
 def _norm(part: Array) -> float:
@@ -16,12 +15,10 @@ def _norm(part: Array) -> float:
     return math.sqrt(float(np.dot(flat, flat)))
 
 
-def clip_factors(parts: list[Array], how: str, max_norm: float, where: str) -> list[float]:
+def clip_factors(parts: list[Array], how: str, max_norm: float) -> list[float]:
     """Return what each part is to be scaled by: "each" by itself, all by one "global" norm."""
     if how == "none":
         return [1.0] * len(parts)
-    if how not in ("each", "global"):
-        raise ProtocolError(f"{where}.clip", f"is '{how}'", "allowed are each, global, none")
     norms = [_norm(part) for part in parts]
     if how == "global":
         norms = [math.hypot(*norms)] * len(parts)

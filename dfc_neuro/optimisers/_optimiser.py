@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dfc_neuro.errors import ProtocolError, near
-from dfc_neuro.optimisers._clip import clip_factors
+from dfc_neuro.optimisers._clip import HOW, clip_factors
 from dfc_neuro.registry import get
 
 Array = np.ndarray
-COMMON = {"name", "lr", "weight_decay", "clip", "clip_norm"}
+DEFAULTS: dict[str, object] = {"name": "sgd", "lr": None, "weight_decay": 0.0, "clip": "none",
+                               "clip_norm": 1.0}
+
+
+def _check(key: str, value: object, where: str) -> None:
+    if key == "name":
+        return
+    if key == "clip":
+        if value not in HOW:
+            raise ProtocolError(where, f"is {value!r}", f"allowed are {', '.join(HOW)}")
+    elif key == "betas":
+        if not (isinstance(value, list | tuple) and len(value) == 2
+                and all(_is_number(b) and b < 1 for b in value)):
+            raise ProtocolError(where, f"is {value!r}", "give two numbers from 0 to below 1")
+    elif not _is_number(value):
+        raise ProtocolError(where, f"is {value!r}", "give a number that is not negative")
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, int | float) and not isinstance(value, bool)
+            and 0 <= value < math.inf)
 
 
 class Optimiser:
@@ -27,21 +49,19 @@ class Optimiser:
     Raises
     ------
     ProtocolError
-        For an unknown option.
+        For an unknown option, or a value that it cannot have.
     """
 
     def __init__(self, options: dict, where: str):
         self.module = get("optimisers", options.get("name", "sgd"), f"{where}.name")
-        allowed = COMMON | set(self.module.OPTIONS)
+        allowed = {*DEFAULTS, *self.module.OPTIONS}
         for key in options:
             if key not in allowed:
                 raise ProtocolError(f"{where}.{key}", "unknown option", near(key, allowed))
-        self.options = {**self.module.OPTIONS, **options}
-        self.lr = self.options.get("lr")
-        if not isinstance(self.lr, int | float) or isinstance(self.lr, bool) or self.lr < 0:
-            raise ProtocolError(f"{where}.lr", f"is {self.lr!r}",
-                                "a learning rate is a number that is not negative")
-        self.where, self.count = where, 0
+        self.options = {**DEFAULTS, **self.module.OPTIONS, **options}
+        for key, value in self.options.items():
+            _check(key, value, f"{where}.{key}")
+        self.lr, self.count = self.options["lr"], 0
         self.state: list[dict[str, Array]] = []
 
     def apply(self, parameters: list[Array], ascent: list[Array]) -> None:
@@ -49,9 +69,8 @@ class Optimiser:
         if not self.state:
             self.state = [{key: np.zeros_like(p) for key in self.module.STATE}
                           for p in parameters]
-        factors = clip_factors(ascent, self.options.get("clip", "none"),
-                               self.options.get("clip_norm", 1.0), self.where)
-        decay = self.options.get("weight_decay", 0.0)
+        factors = clip_factors(ascent, self.options["clip"], self.options["clip_norm"])
+        decay = self.options["weight_decay"]
         self.count += 1
         for p, a, factor, state in zip(parameters, ascent, factors, self.state, strict=True):
             self.module.step(p, a, factor, decay, state, self.count, self.lr, self.options)
