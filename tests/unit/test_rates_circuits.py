@@ -7,9 +7,18 @@ import pytest
 import tomli_w
 
 from dfc_neuro.errors import EngineError, InputError
+from dfc_neuro.files import keys as dotted
 from dfc_neuro.files import load
-from dfc_neuro.learning.planning import with_keys
+from dfc_neuro.files.circuits import build_circuit
 from dfc_neuro.rates.layered import layered
+
+
+def with_keys(circuit, keys):
+    table = copy.deepcopy(circuit.source)
+    for key, value in keys.items():
+        dotted.put(table, key, value, "test")
+    return build_circuit(table, circuit.path, circuit.label)
+
 
 SKIP = {"from": "input.rate", "to": "output.basal"}
 
@@ -93,7 +102,7 @@ def test_a_chain_in_any_order_of_its_tables():
 
 def test_layers_four_deep_with_a_slow_apical_compartment():
     net = layered(with_keys(load("dfc_layered", "circuit"), {
-        "layers": [5, 4, 3, 2], "cells.tau_A": 0.5, "controllers.control.tau_u": "50 ms"}))
+        "layers": [5, 4, 3, 2], "cells.tau_A": "25 ms", "controllers.control.tau_u": "50 ms"}))
     assert net.sizes == (5, 4, 3, 2) and net.slow_apical is True
     assert net.populations == ("input", "hidden1", "hidden2", "output")
     assert net.in_units_of_tau_u("tau_v") == pytest.approx(20 / 50)
