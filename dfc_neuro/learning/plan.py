@@ -53,6 +53,7 @@ class Plan:
     as_published: bool
     record: dict[str, Any]  # name: files.protocols.Record
     diagnostics: dict[str, Any]  # samples, gamma
+    bound: float  # a voltage's deviation beyond which the run stops
     seed: int
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfc_neuro.datasets._dataset import check_sizes
-from dfc_neuro.errors import EngineError, ProtocolError
+from dfc_neuro.errors import EngineError, ProtocolError, near
 from dfc_neuro.files import resolve
 from dfc_neuro.files.protocols import LearningProtocol
 from dfc_neuro.files.protocols import Phase as PhaseTable
@@ -15,6 +15,7 @@ from dfc_neuro.learning.plan import Pass, Phase, Plan
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import LOSSES
+from dfc_neuro.rates.simulate import BOUND
 from dfc_neuro.registry import get
 
 SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
@@ -72,6 +73,21 @@ def _number(protocol: LearningProtocol, key: str, whole: bool) -> Any:
     return value
 
 
+def _diagnostics(protocol: LearningProtocol) -> dict[str, Any]:
+    """Return on how many samples diagnostics are measured, and the damping of GN and MN."""
+    found = {"samples": 64, "gamma": 0.0}
+    for key, value in protocol.diagnostics.items():
+        where = f"{protocol.label}: diagnostics.{key}"
+        if key not in found:
+            raise ProtocolError(where, "unknown key", near(key, found))
+        if isinstance(value, bool) or not isinstance(value, int if key == "samples" else int | float
+                                                     ) or value < (key == "samples"):
+            raise ProtocolError(where, f"found {value!r}", "give a positive whole number"
+                                if key == "samples" else "give a number that is not negative")
+        found[key] = value
+    return found
+
+
 def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
     """Resolve everything that a training run needs, and check that it fits together.
 
@@ -103,10 +119,15 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
         raise ProtocolError(f"{label}: data.loss", f"'{loss}' does not fit the dataset "
                             f"'{protocol.data['name']}'", f"it takes {dataset.loss_kind}")
     learned = protocol.feedback == "learned" and method.USES_Q
+    passes = _passes(protocol, phases, learned)
+    for kind in sorted({one.phase.learn for one in passes} - set(protocol.optimisers)):
+        raise ProtocolError(f"{label}: optimisers.{kind}", "is missing",
+                            f'for instance {kind} = {{ name = "adam", lr = 1e-3 }}')
     return Plan(
         layered=net, method=method, method_name=protocol.method, feedback=protocol.feedback,
-        dataset=dataset, passes=_passes(protocol, phases, learned), batch=batch, loss=loss,
+        dataset=dataset, passes=passes, batch=batch, loss=loss,
         nudge=float(nudge), optimisers={k: dict(v) for k, v in protocol.optimisers.items()},
         dtype=np.dtype(protocol.numerics.precision), threads=protocol.numerics.threads,
         keep_unconverged=protocol.keep_unconverged, as_published=protocol.as_published,
-        record=dict(protocol.record), diagnostics=dict(protocol.diagnostics), seed=seed)
+        record=dict(protocol.record), diagnostics=_diagnostics(protocol), seed=seed,
+        bound=protocol.numerics.bound or BOUND)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfc_neuro.datasets._dataset import Split, minibatches
-from dfc_neuro.errors import NumericalError
+from dfc_neuro.errors import NumericalError, ProtocolError
 from dfc_neuro.learning.plan import Pass, Phase, Plan
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
@@ -27,7 +27,7 @@ def stream(seed: int, *use: int) -> np.random.SeedSequence:
 
 @dataclass
 class Tally:
-    """Sums over the minibatches of one pass; each counts by its size (by 1, as published)."""
+    """Sums over the minibatches of one epoch; each counts by its size (by 1, as published)."""
 
     weight: int = 0
     loss: float = 0.0
@@ -48,38 +48,41 @@ class Trainer:
         net = plan.layered.draw(rng, plan.feedback)
         self.net: Network = net.astype(plan.dtype)
         self.done = 0
+        self.tally = Tally()  # of the epoch at hand
         self._optimisers: dict[str, Optimiser] = {}
         self._stages: dict[str, str] = {}
-        for kind in ("W", "Q"):
-            self._optimiser(kind, "before")  # finds mistakes in the options before any work
+        for kind in plan.optimisers:  # finds mistakes in the options before any work
+            for stage in ("after", "before"):
+                self._optimiser(kind, stage)
 
     def _optimiser(self, kind: str, stage: str) -> Optimiser:
         """Return the optimiser of W or Q; Q has one before the first epoch and another after."""
         if self._stages.get(kind) != stage:
-            options = dict(self.plan.optimisers.get(kind, {"name": "sgd", "lr": 0.0}))
+            options = dict(self.plan.optimisers[kind])
             lr = options.get("lr")
             if isinstance(lr, dict):
-                options["lr"] = lr.get(stage)
+                if set(lr) != {"before", "after"}:
+                    raise ProtocolError(f"optimisers.{kind}.lr", f"found {lr}", "give a number, "
+                                        "or { before = ..., after = ... }")
+                options["lr"] = lr[stage]
             self._optimisers[kind] = Optimiser(options, f"optimisers.{kind}")
             self._stages[kind] = stage
         return self._optimisers[kind]
 
-    def run(self, one: Pass) -> Tally:
+    def run(self, one: Pass) -> None:
         """Go once over the training data."""
         plan, data = self.plan, self.plan.dataset.train
         index = self.done
         rng = np.random.default_rng(stream(plan.seed, _SHUFFLE, index))
         noise = stream(plan.seed, _NOISE, index).generate_state(len(data.x) // plan.batch + 2)
-        tally = Tally()
         for k, rows in enumerate(minibatches(len(data.x), plan.batch, rng)):
             part = Split(data.x[rows], data.y[rows])
             if one.phase.learn == "W":
-                self._learn_forward(one, part, int(noise[k]), tally)
+                self._learn_forward(one, part, int(noise[k]))
             else:
                 self._learn_feedback(one, part, int(noise[k]))
         self._check(one)
         self.done += 1
-        return tally
 
     def minibatch(self, phase: Phase, part: Split, seed: int) -> tuple[Minibatch, float]:
         """Return a minibatch ready for a method, and its loss."""
@@ -88,9 +91,10 @@ class Trainer:
         loss, gradient = LOSSES[plan.loss](fwd.r[-1], _target(part.y, plan.dtype))
         delta = gradient * plan.dtype.type(-plan.nudge)
         return Minibatch(net, fwd, delta, plan.nudge, phase.control, phase.rule, seed,
-                         plan.threads, plan.keep_unconverged, plan.as_published), loss
+                         plan.threads, plan.keep_unconverged, plan.as_published,
+                         plan.bound), loss
 
-    def _learn_forward(self, one: Pass, part: Split, seed: int, tally: Tally) -> None:
+    def _learn_forward(self, one: Pass, part: Split, seed: int) -> None:
         batch, loss = self.minibatch(one.phase, part, seed)
         step = self.plan.method.update(batch)
         optimiser = self._optimiser("W", "after" if one.epoch else "before")
@@ -98,7 +102,9 @@ class Trainer:
         optimiser.apply(
             [part[i] for part in (self.net.W, self.net.b) for i in trained],
             [part[i] for part in (step.update.dW, step.update.db) for i in trained])
-        weight = 1 if self.plan.as_published else len(part.x)
+        if not one.epoch:
+            return
+        tally, weight = self.tally, 1 if self.plan.as_published else len(part.x)
         tally.weight += weight
         tally.loss += weight * loss
         tally.error += weight * errors(self.plan.loss, batch.fwd.r[-1], part.y)
@@ -112,7 +118,8 @@ class Trainer:
         net = self.net
         fwd = forward(net, part.x.astype(self.plan.dtype, copy=False))
         end = simulate(net, one.phase.control, fwd, np.zeros_like(fwd.r[-1]),
-                       rule=one.phase.rule, seed=seed, threads=self.plan.threads)
+                       rule=one.phase.rule, seed=seed, threads=self.plan.threads,
+                       bound=self.plan.bound)
         trained = self.plan.layered.trained_feedback
         optimiser = self._optimiser("Q", "after" if one.epoch else "before")
         optimiser.apply([net.Q[i] for i in trained], [end.dW[i] for i in trained])
@@ -129,6 +136,7 @@ class Trainer:
     def save(self) -> dict[str, object]:
         """Return all that a resumed run needs."""
         state: dict[str, object] = {"done": self.done}
+        state |= {f"tally/{name}": value for name, value in vars(self.tally).items()}
         for name in ("W", "b", "Q"):
             for i, part in enumerate(getattr(self.net, name)):
                 state[f"{name}{i + 1}"] = part
@@ -140,14 +148,16 @@ class Trainer:
     def restore(self, state: dict) -> None:
         """Go on where `save` was called."""
         self.done = int(state["done"])
+        self.tally = Tally(**{name: state[f"tally/{name}"] for name in vars(Tally())})
         for name in ("W", "b", "Q"):
             for i, part in enumerate(getattr(self.net, name)):
                 part[...] = state[f"{name}{i + 1}"]
         net, layered = self.net, self.plan.layered
-        for kind, parts in (("W", [p[i] for p in (net.W, net.b) for i in layered.trained_forward]),
-                            ("Q", [net.Q[i] for i in layered.trained_feedback])):
+        parts = {"W": [p[i] for p in (net.W, net.b) for i in layered.trained_forward],
+                 "Q": [net.Q[i] for i in layered.trained_feedback]}
+        for kind in self.plan.optimisers:
             self._optimiser(kind, str(state[f"{kind}/stage"])).restore(
-                f"optimiser/{kind}", state, parts)
+                f"optimiser/{kind}", state, parts[kind])
 
     def evaluate(self, part: Split) -> tuple[float, float]:
         """Return loss and error of the uncontrolled network on a split.

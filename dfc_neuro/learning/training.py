@@ -40,17 +40,17 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     if writer.state is not None:
         trainer.restore(writer.state)
     else:
-        _epoch(writer, recorder, trainer, 0, Tally(), diagnostics, probe)
+        _epoch(writer, recorder, trainer, 0, diagnostics, probe)
     saved = time.monotonic()
     bar = tqdm(total=len(plan.passes), initial=trainer.done, disable=not progress, unit="pass",
                desc=plan.method_name)
     with bar, threads.blas(threads.blas_threads(plan.layered.sizes, plan.batch, plan.threads)):
         for one in plan.passes[trainer.done:]:
-            tally = trainer.run(one)
+            trainer.run(one)
             before_first = not one.epoch and plan.passes[trainer.done:][:1] \
                 and plan.passes[trainer.done].epoch == 1
             if one.ends_epoch:
-                error = _epoch(writer, recorder, trainer, one.epoch, tally, diagnostics, probe)
+                error = _epoch(writer, recorder, trainer, one.epoch, diagnostics, probe)
                 bar.set_postfix_str(f"epoch {one.epoch}/{plan.epochs}, {error}")
             elif before_first:
                 _before(writer, trainer, diagnostics, probe)
@@ -65,8 +65,9 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     return _final(writer, trainer)
 
 
-def _epoch(writer: Writer, recorder: _Recorder, trainer: Trainer, epoch: int, tally: Tally,
+def _epoch(writer: Writer, recorder: _Recorder, trainer: Trainer, epoch: int,
            diagnostics: list[str], probe: Split) -> str:
+    tally, trainer.tally = trainer.tally, Tally()
     found = measures.epoch_metrics(trainer, tally, diagnostics, probe)
     of_passes = ["train_loss", "train_error", "converged", "diverged", "not_converged"]
     for name in of_passes + (["newton", "stepped"] if trainer.plan.averaged else []):
@@ -119,6 +120,10 @@ class _Recorder:
             if name == "epochs":
                 continue
             key = f"record.{name}"
+            for unused in ("every", "phase"):
+                if getattr(table, unused) is not None:
+                    raise ProtocolError(f"{key}.{unused}", "is not used by learning protocols",
+                                        "they record the phase in which W learns")
             known = {*VOLTAGES, *CONTROL, *CHANGES}
             for what in table.what:
                 if what not in known:
