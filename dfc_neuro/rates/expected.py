@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,23 @@ import numpy as np
 from dfc_neuro.errors import EngineError, NumericalError
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.control import Control
-from dfc_neuro.rates.loop import coefficients, control_series, noise_series, recursion
+from dfc_neuro.rates.loop import (
+    coefficients,
+    control_order,
+    next_power,
+    noise_order,
+    recursion,
+    unit,
+)
 from dfc_neuro.rates.network import Forward, Network, jacobian
 
 Array = np.ndarray
-TERMS = 2  # order of the Neumann series in M_j = J_j Q_j
-TOLERANCE = 1e-4  # relative size of the next order above which the recursion takes over
+HIGHEST = 5  # order of the Neumann series in M_j = J_j Q_j beyond which the recursion is faster
+TOLERANCE = 6e-5  # of the next order on the samples probed; keeps the minibatch below 1e-4
 BLOCK = 64  # samples at a time
-PROBED = 16  # samples on which the next order is measured
+PROBED = 8  # samples on which the orders are measured
 OUTPUTS = 128  # largest output: the work per sample grows with its cube
+TINY = 1e-300  # instead of 0, to divide by
 
 
 @dataclass
@@ -25,9 +34,9 @@ class ExpectedUpdate:
     """The expected feedback update and how it was found.
 
     ``dQ`` (list of (n_i, n_L)) is an ascent direction, without decay.  ``error`` estimates its
-    relative error against the exact mean of the linearised dynamics, the largest over layers; it
-    is 0 for ``form`` "recursion", which is exact to rounding, and the size of the next order for
-    "neumann".
+    relative error against the exact mean of the linearised dynamics, the largest over layers,
+    without rounding: 0 for ``form`` "recursion"; for "neumann" the size of the first order left
+    out, on the first samples of the minibatch.
     """
 
     dQ: list[Array]
@@ -67,69 +76,163 @@ def check(net: Network, control: Control) -> None:
 
 
 def _linear(net: Network, fwd: Forward) -> tuple[list[Array], Array, Array]:
-    """Return J_i as (B n_L, n_i), and M and S (B, n_L, L, n_L)."""
+    """Return J_i as (B n_L, n_i), and M and S (B, n_L, L, n_L), all from the output down."""
     B, n = fwd.r[-1].shape
-    J = jacobian(net, fwd)
+    J = jacobian(net, fwd)[::-1]
     M = np.empty((B, n, net.depth, n), net.dtype)
     S = np.empty_like(M)
-    for i, (J_i, Q_i) in enumerate(zip(J, net.Q, strict=True)):
-        M[:, :, i] = (J_i.reshape(B * n, -1) @ Q_i).reshape(B, n, n)
-        S[:, :, i] = J_i @ J_i.transpose(0, 2, 1)
+    for d, (J_i, Q_i) in enumerate(zip(J, net.Q[::-1], strict=True)):
+        M[:, :, d] = (J_i.reshape(B * n, -1) @ Q_i).reshape(B, n, n)
+        # with a copy, so that NumPy does not take its slower route for A A^T
+        S[:, :, d] = J_i @ J_i.copy().transpose(0, 2, 1)
     return [J_i.reshape(B * n, -1) for J_i in J], M, S
 
 
 def _drive(J: list[Array], C: Array) -> list[Array]:
-    """Return -sum_b J_i^T C_i^T of every layer, (n_i, n_L); C is (B, n_L, n_L, L)."""
+    """Return -sum_b J_i^T C_i^T, (n_i, n_L), from the first layer up; C is (B, n_L, n_L, L)."""
     n = C.shape[1]
     turned = C.transpose(3, 0, 2, 1)
-    return [-(J_i.T @ turned[i].reshape(-1, n)) for i, J_i in enumerate(J)]
+    return [-(J_i.T @ turned[d].reshape(-1, n)) for d, J_i in enumerate(J)][::-1]
 
 
-def _size(parts: list[Array]) -> Array:
-    return np.array([np.linalg.norm(part.astype(np.float64)) for part in parts])
+def _cut(fwd: Forward, block: slice) -> Forward:
+    return Forward(fwd.x[block], [v[block] for v in fwd.v], [r[block] for r in fwd.r])
+
+
+def _over(blocks: list[Forward], work: Callable, threads: int | None) -> list:
+    """Apply `work` to every block, over threads; numbers that overflow are found afterwards."""
+    def quiet(block: Forward):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return work(block)
+
+    workers = min(threads or pools.available(), len(blocks))
+    with pools.blas(1):
+        return list((pools.pool(workers).map if workers > 1 else map)(quiet, blocks))
+
+
+def _total(found: list[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:
+    layers = zip(*(drive for drive, _ in found), strict=True)
+    return ([np.asarray(np.sum(parts, axis=0, dtype=np.float64)) for parts in layers],
+            np.asarray(np.sum([K for _, K in found], axis=0, dtype=np.float64)))
+
+
+def _norm(a: Array) -> float:
+    return float(np.linalg.norm(a.astype(np.float64)))
+
+
+def _choose(net: Network, control: Control, fwd: Forward, terms: int | None) -> tuple[float, int]:
+    """Return the relative size of the first order left out, and the order to go to.
+
+    Without `terms` that is the least order which leaves out less than the tolerance, 0 for none.
+    """
+    highest = HIGHEST if terms is None else terms
+    series = coefficients(control, net.depth, highest + 1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), pools.blas(1):
+        J, M, S = _linear(net, fwd)
+        P = [unit(M)]
+        total = _drive(J, noise_order(P, series, 0))
+        for m in range(highest + 1):
+            P.append(next_power(M, P[-1]))
+            K = control_order(P, S, series, m)
+            part = [d - Q @ K for d, Q in zip(_drive(J, noise_order(P, series, m + 1)), net.Q,
+                                              strict=True)]
+            error = max(_norm(a) / max(_norm(b), TINY) for a, b in zip(part, total, strict=True))
+            if m and terms is None and error <= TOLERANCE:
+                return error, m
+            total = [a + b for a, b in zip(total, part, strict=True)]
+    return error, 0 if terms is None else terms
 
 
 def moments(net: Network, control: Control, fwd: Forward, *, terms: int | None = None,
             threads: int | None = None) -> Moments:
     """Return the sums over a minibatch of which the expected update is made.
 
+    Parameters and errors are those of :func:`expected_update`.
+    """
+    check(net, control)
+    B = len(fwd.x)
+    blocks = [_cut(fwd, slice(lo, min(lo + BLOCK, B))) for lo in range(0, B, BLOCK)]
+    error, order = 0.0, 0
+    if terms != 0:
+        error, order = _choose(net, control, _cut(fwd, slice(0, PROBED)), terms)
+    if order:
+        series = coefficients(control, net.depth, order)
+
+        def neumann(block: Forward) -> tuple[list[Array], Array]:
+            J, M, S = _linear(net, block)
+            P = [unit(M)]
+            C, K = noise_order(P, series, 0), np.zeros(M.shape[1::2], net.dtype)
+            for m in range(order):
+                P.append(next_power(M, P[-1]))
+                C += noise_order(P, series, m + 1)
+                K += control_order(P, S, series, m)
+            return _drive(J, C), K
+
+        return Moments(*_total(_over(blocks, neumann, threads)), error, "neumann")
+
+    def exact(block: Forward) -> tuple[list[Array], Array]:
+        J, M, S = _linear(net, block)
+        C, K = recursion(control, M, S)
+        return _drive(J, C), K
+
+    return Moments(*_total(_over(blocks, exact, threads)), 0.0, "recursion")
+
+
+def mean_scale(control: Control, noise_scale: float, samples: int) -> float:
+    """Return what turns the sums of :func:`moments` into the update: 1 / (noise_scale^2 (T-1) B).
+
+    Raises
+    ------
+    EngineError
+        If `noise_scale` is not positive.
+    """
+    if not noise_scale > 0:
+        raise EngineError("noise_scale", f"found {noise_scale!r}", "it must be positive")
+    return 1.0 / (noise_scale**2 * (control.steps - 1) * samples)
+
+
+def expected_update(net: Network, control: Control, fwd: Forward, *, noise_scale: float,
+                    terms: int | None = None, threads: int | None = None) -> ExpectedUpdate:
+    """Return the mean over the noise of the update of the feedback weights.
+
+    That is minus v_A,i[t] u[t+1]^T / noise_scale^2, averaged over the T - 1 steps and the
+    minibatch, when the network's own output is the target and the dynamics are linear around the
+    feedforward point (the published noise is small: what the nonlinearity adds grows with the
+    square of sigma).  Every setting of the control is allowed.
+
     Parameters
     ----------
-    net, control, fwd, terms, threads
-        As for :func:`expected_update`.
+    net : Network
+        Weights; its dtype is that of the matrix products.
+    control : Control
+        Constants of the phase, with its noise.
+    fwd : Forward
+        Feedforward pass of the minibatch.
+    noise_scale : float
+        What the rule divides by, squared; max(sigma, 0.01) in the published code.
+    terms : int, optional
+        Order of the Neumann series in J_j Q_j, 0 for the recursion.  Without it, the least order
+        up to 5 that is within 1e-4 of the recursion, or the recursion itself.
+    threads : int, optional
+        Threads to use; all that are available if not given.  They do not change the result.
+
+    Returns
+    -------
+    ExpectedUpdate
+
+    Raises
+    ------
+    EngineError
+        If the output layer is wider than 128, or the phase has no noise.
+    NumericalError
+        If the loop grows beyond all numbers within the phase.
     """
-    B, order = len(fwd.x), TERMS if terms is None else terms
-    blocks = [slice(lo, min(lo + BLOCK, B)) for lo in range(0, B, BLOCK)]
-    series = coefficients(control, net.depth, order + 1)
-    C_terms = series.noise[:order + 1]
-    K_terms = {at: c for at, c in series.control.items() if sum(at) < order}
-    next_terms = {at: c for at, c in series.control.items() if sum(at) == order}
-    next_noise = (*(np.zeros_like(c) for c in C_terms), series.noise[-1])
-
-    def neumann(block: slice) -> tuple[list[Array], Array, Array | None]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            J, M, S = _linear(net, _cut(fwd, block))
-            drive = _drive(J, noise_series(M, C_terms))
-            K = control_series(M, S, K_terms)
-            if block.start:
-                return drive, K, None
-            some = min(B, PROBED)
-            rest = _drive([J_i[:some * net.sizes[-1]] for J_i in J],
-                          noise_series(M[:some], next_noise))
-            lost = control_series(M[:some], S[:some], next_terms)
-            return drive, K, _size([d - Q @ lost for d, Q in zip(rest, net.Q, strict=True)]) / some
-
-    def exact(block: slice) -> tuple[list[Array], Array, Array | None]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            J, M, S = _linear(net, _cut(fwd, block))
-            C, K = recursion(control, M, S)
-            return _drive(J, C), K, None
-
-    workers = min(threads or pools.available(), len(blocks))
-    over = pools.pool(workers).map if workers > 1 else map
-    with pools.blas(1):
-        if order:
-            found = _total(list(over(neumann, blocks)))
-            neglected = next(part[2] for part in [found])
-        found = _total(list(over(exact, blocks)))
-    return found
+    found = moments(net, control, fwd, terms=terms, threads=threads)
+    scale = mean_scale(control, noise_scale, len(fwd.x))
+    dQ = [(scale * (d - Q @ found.K)).astype(net.dtype)
+          for d, Q in zip(found.drive, net.Q, strict=True)]
+    if not all(np.isfinite(part).all() for part in dQ):
+        raise NumericalError(
+            "the expected feedback update is not finite: the feedback loop is unstable within the "
+            f"{control.steps - 1} steps of its phase; check the stability of Q, lower dt or k_p")
+    return ExpectedUpdate(dQ, found.error, found.form)

@@ -10,10 +10,14 @@ apical compartment, and the somata from layer i to the output; rho_i = s_i / k_A
 of one step.  All of it is written for the steps that the kernels take, so it is exact for every
 setting of :class:`~dfc_neuro.rates.control.Control`.
 
-Two sums over the steps t = 0..T-2 of a phase are wanted, per sample and layer: of the covariance of
-the noise part of v_A[t] with u[t+1], which is J_i^T C_i^T, and of the filtered control with u[t+1],
-K.  Both follow from a Neumann series in the M_j, whose coefficients are numbers, or from a
-recursion in the lag, which is exact.
+Two sums over the steps t = 0..T-2 of a phase are wanted, per sample: of the covariance of the noise
+part of v_A,i[t] with u[t+1], which is J_i^T C_i^T, and of the filtered control with u[t+1], K.
+Both follow from a Neumann series in the M_j, whose coefficients are numbers, or from a recursion in
+the lag, which is exact.
+
+A layer further from the output adds one soma, ell_i = ell_{i+1} F; so a product of ell's depends on
+how many there are and on their total distance from the output only.  Here layers are counted by
+that distance: axes of length L start at the output.
 """
 
 from __future__ import annotations
@@ -30,178 +34,148 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of the Neumann series, signs included; "word" is a sequence of layers.
+    """Coefficients of the Neumann series, signs included.
 
-    ``noise[m]``, shape (L,) * m + (L,): of M_w in C_i for words w of m layers, then i.
-    ``control[a, b]``, shape (L,) * (a + b) + (L,): of M_w S_i M_w'^T in K for words w and w' of a
-    and b layers, then i; S_i = J_i J_i^T.
+    ``noise[m]`` (D_m, L): what powers P_m contribute to C of every layer.
+    ``control[a, b]`` (L, D_a, D_b): what P_a S P_b^T contribute to K, S = J J^T of every layer.
+    P_m[D] is the sum of all products of m of the M_j with total distance D, D_m = m (L - 1) + 1.
     """
 
     noise: tuple[Array, ...]
     control: dict[tuple[int, int], Array]
 
 
-class Responses:
-    """What a sequence X[0], X[1], ... of arrays (B, ...) becomes on its way through the loop.
-
-    ``Z`` (B, L, ...) is ell_i * X at the lag reached, and ``V`` the same once more through the
-    apical compartment, as Q_i would be driven by it.
-    """
-
-    def __init__(self, control: Control, depth: int, first: Array):
-        self.control = control
-        self.newest, self.before = first, np.zeros_like(first)
-        self.total, self.filtered = np.zeros_like(first), np.zeros_like(first)
-        self.Z = np.zeros((len(first), depth, *first.shape[1:]), first.dtype)
-        self.V = np.zeros_like(self.Z)
-
-    def step(self) -> None:
-        """Go to the next lag; ``newest`` holds X at the lag before."""
-        c, k, k_A = self.control, self.control.soma_step, self.control.apical_step
-        self.V *= 1.0 - k_A
-        self.V += k_A * self.Z
-        old = self.total
-        self.total = ((1.0 - c.alpha * c.dt) * old + (c.dt + c.k_p) * self.newest
-                      - c.k_p * self.before)
-        self.before = self.newest
-        self.filtered *= 1.0 - k_A
-        self.filtered += k_A * (self.total if c.proactive else old)
-        last = self.Z.shape[1] - 1
-        for i in range(last + 1) if c.delayed else range(last, -1, -1):
-            source = self.filtered if i == last else self.Z[:, i + 1]
-            self.Z[:, i] *= 1.0 - k
-            self.Z[:, i] += k * source
-
-
 def noise_gains(control: Control, depth: int) -> tuple[Array, Array]:
     """Return s_i and rho_i = s_i / k_A of every layer, (L,) each."""
     hidden, output = control.noise_steps
-    s = np.array([hidden] * (depth - 1) + [output])
+    s = np.array([output] + [hidden] * (depth - 1))
     return s, s / control.apical_step
 
 
 def weights(control: Control) -> tuple[Array, Array]:
-    """Return what weighs lag k = 0..T-1 in K and in C_i: T - 1 - k, and that times lam^(k-1)."""
+    """Return what weighs lag k = 0..T-1 in K and in C: T - 1 - k, and that times lam^(k-1)."""
     k = np.arange(control.steps)
     pairs = np.where((k > 0) & (k < control.steps - 1), control.steps - 1.0 - k, 0.0)
     return pairs, pairs * (1.0 - control.apical_step) ** np.maximum(k - 1, 0)
 
 
-@lru_cache(maxsize=32)
+def _late(x: Array) -> Array:
+    return np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+
+
+def _leaky(x: Array, keep: float) -> Array:
+    y = x.copy()
+    for k in range(1, len(y)):
+        y[k] += keep * y[k - 1]
+    return y
+
+
+@lru_cache(maxsize=64)
 def coefficients(control: Control, depth: int, order: int) -> Coefficients:
     """Return the coefficients of the series, C to `order` in the M_j and K to one order less."""
-    T, L = control.steps, depth
-    s, rho = noise_gains(control, depth)
+    c, T, L = control, control.steps, depth
+    k, k_A = c.soma_step, c.apical_step
+    x = np.eye(1, T)[0]  # response of m loops in a row with an undelayed output layer
+    ell, V = [], []  # (T, (m + 1)(L - 1) + 1): of m + 1 loops, by total distance; and filtered
+    for m in range(order + 1):
+        u = _leaky((c.dt + c.k_p) * _late(x) - c.k_p * _late(_late(x)), 1.0 - c.alpha * c.dt)
+        x = _leaky(k * _leaky(k_A * (u if c.proactive else _late(u)), 1.0 - k_A), 1.0 - k)
+        somata = [x]
+        for _ in range((m + 1) * (L - 1)):
+            somata.append(_leaky(k * (_late(somata[-1]) if c.delayed else somata[-1]), 1.0 - k))
+        ell.append(np.array(somata).T)
+        V.append(_leaky(k_A * _late(ell[-1]), 1.0 - k_A))
+    s, rho = noise_gains(control, L)
     pairs, decaying = weights(control)
-    ahead = 0 if control.proactive else 1  # v_A at lag k meets what left the loop at lag k + 1
-    words = [np.eye(1, T).T]  # (T, L^m): response of m layers in a row
-    Z, V = [], []  # (T, L^m, L): that times ell_i, and filtered
-    for _ in range(order):
-        path = Responses(control, depth, words[-1][0])
-        stored = [(path.Z.copy(), path.V.copy())]
-        for X in words[-1][:-1]:
-            path.newest = X
-            path.step()
-            stored.append((path.Z.copy(), path.V.copy()))
-        Z.append(np.array([z for z, _ in stored]))
-        V.append(np.array([v for _, v in stored]))
-        words.append(Z[-1].reshape(T, -1))
-    meets = np.zeros(T)
-    meets[ahead:] = decaying[:T - ahead]
-    gamma = np.array([np.correlate(meets, ell, "full")[T - 1:] for ell in words[1].T]).T
-    noise = tuple(-(-1.0) ** m * (word.T @ gamma * (s * rho)).reshape((L,) * (m + 1))
-                  for m, word in enumerate(words))
-    control_ = {}
+    ahead = 0 if c.proactive else 1  # v_A at lag k meets what left the loop at lag k + 1
+    layer = np.arange(L)
+    noise, both = [], {}
+    for m in range(order + 1):
+        D = np.arange(m * (L - 1) + 1)
+        sums = decaying[:T - ahead] @ ell[m][ahead:]
+        noise.append(-((-1.0) ** m) * s * rho * sums[D[:, None] + layer])
     for a in range(order):
         for b in range(order - a):
-            sums = np.einsum("k,kai,kbi->abi", pairs[:T - ahead], V[a][:T - ahead], Z[b][ahead:],
-                             optimize=True)
-            control_[a, b] = (-1.0) ** (a + b) * (sums * rho**2).reshape((L,) * (a + b + 1))
-    return Coefficients(noise, control_)
+            sums = (V[a][:T - ahead] * pairs[:T - ahead, None]).T @ ell[b][ahead:]
+            at = layer[:, None] + np.arange(a * (L - 1) + 1)
+            to = layer[:, None] + np.arange(b * (L - 1) + 1)
+            both[a, b] = ((-1.0) ** (a + b) * (rho**2)[:, None, None]
+                          * sums[at[:, :, None], to[:, None, :]])
+    return Coefficients(tuple(noise), both)
 
 
-def _multiply(M: Array, X: Array) -> Array:
-    """Return sum_j M_j X_j: M (B, n, L, n), X (B, n, m, L, ...) to (B, n, m, ...)."""
+def unit(M: Array) -> Array:
+    """Return P_0, one for every sample, (B, n_L, 1, n_L)."""
+    B, n, _, _ = M.shape
+    return np.broadcast_to(np.eye(n, dtype=M.dtype)[:, None], (B, n, 1, n))
+
+
+def next_power(M: Array, P: Array) -> Array:
+    """Return P_{m+1} (B, n_L, D_{m+1}, n_L) of M (B, n_L, L, n_L) and P_m."""
     B, n, L, _ = M.shape
-    right = np.moveaxis(X, 3, 1)
-    out = M.reshape(B, n, L * n) @ right.reshape(B, L * n, -1)
-    return out.reshape(B, n, *right.shape[3:])
+    D = P.shape[2]
+    right = np.zeros((B, L, n, D + L - 1, n), M.dtype)
+    for d in range(L):
+        right[:, d, :, d:d + D] = P
+    return (M.reshape(B, n, L * n) @ right.reshape(B, L * n, -1)).reshape(B, n, -1, n)
 
 
-def noise_series(M: Array, terms: tuple[Array, ...]) -> Array:
-    """Return C_i by its Neumann series, (B, n_L, n_L, L).
-
-    Parameters
-    ----------
-    M : (B, n_L, L, n_L)
-        M[b, :, j] is J_j Q_j of sample b.
-    terms : tuple of arrays
-        ``Coefficients.noise``, up to the order wanted.
-    """
-    n = M.shape[1]
-    each = np.arange(n)
-    X = np.zeros((len(M), n, n, *terms[-1].shape), M.dtype)
-    X[:, each, each] = terms[-1]
-    for lower in terms[-2::-1]:
-        X = _multiply(M, X)
-        X[:, each, each] += lower.astype(M.dtype)
-    return X
+def noise_order(P: list[Array], terms: Coefficients, m: int) -> Array:
+    """Return the part of C of order m, (B, n_L, n_L, L)."""
+    return np.tensordot(P[m], terms.noise[m].astype(P[m].dtype), (2, 0))
 
 
-def control_series(M: Array, S: Array, terms: dict[tuple[int, int], Array]) -> Array:
-    """Return the sum over samples of K by its Neumann series, (n_L, n_L).
-
-    Parameters
-    ----------
-    M, S : (B, n_L, L, n_L)
-        J_j Q_j and J_j J_j^T.
-    terms : dict
-        ``Coefficients.control``, up to the order wanted.
-    """
-    K = np.zeros((M.shape[1],) * 2, M.dtype)
-    for (a, b), term in terms.items():
-        X = np.tensordot(S, term.astype(M.dtype), (2, term.ndim - 1))
-        for _ in range(a):
-            X = _multiply(M, X)
-        X = np.swapaxes(X, 1, 2)
-        for _ in range(b):
-            X = _multiply(M, X)
-        K += X.sum(axis=0).T
+def control_order(P: list[Array], S: Array, terms: Coefficients, m: int) -> Array:
+    """Return the part of order m of the sum over samples of K, (n_L, n_L); S is (B, n_L, L, n_L)"""
+    B, n, _, _ = S.shape
+    K = np.zeros((n, n), S.dtype)
+    for a in range(m + 1):
+        term = terms.control[a, m - a].astype(S.dtype)
+        X = np.tensordot(S, term, (2, 0)).transpose(0, 3, 1, 4, 2)
+        Y = P[a].reshape(B, n, -1) @ X.reshape(B, term.shape[1] * n, -1)
+        K += (Y @ P[m - a].reshape(B, n, -1).transpose(0, 2, 1)).sum(axis=0)
     return K
 
 
 def recursion(control: Control, M: Array, S: Array) -> tuple[Array, Array]:
-    """Return C_i (B, n_L, n_L, L) and the sum over samples of K (n_L, n_L), exactly.
+    """Return C (B, n_L, n_L, L) and the sum over samples of K (n_L, n_L), exactly.
 
     Parameters
     ----------
     control : Control
         Constants of the phase.
     M, S : (B, n_L, L, n_L)
-        J_j Q_j and J_j J_j^T.
+        J_i Q_i and J_i J_i^T, the output layer first.
     """
     B, n, L, _ = M.shape
+    c, k, k_A = control, control.soma_step, control.apical_step
     s, rho = noise_gains(control, L)
     pairs, decaying = weights(control)
     # Everything is transposed, so that the sum over samples is one matrix product.
     turned = np.ascontiguousarray(M.transpose(0, 3, 2, 1)).reshape(B, n, L * n)
     square = np.ascontiguousarray(S.transpose(0, 2, 1, 3))
     square *= (rho**2).astype(M.dtype)[:, None, None]
-    path = Responses(control, L, np.broadcast_to(np.eye(n, dtype=M.dtype), (B, n, n)))
-    C, K = np.zeros_like(square), np.zeros((n, n), M.dtype)
+    R, before, total, apical = np.zeros((4, B, n, n), M.dtype)
+    R += np.eye(n, dtype=M.dtype)
+    Z, V, C = np.zeros((3, B, L, n, n), M.dtype)  # ell * R; that filtered; its weighted sum
+    K = np.zeros((n, n), M.dtype)
 
-    def advance() -> None:
-        path.step()
-        path.newest = -turned @ path.Z.reshape(B, L * n, n)
-
-    advance()
-    for k in range(1, control.steps - 1):
-        left = square @ path.V
-        if not control.proactive:  # v_A at lag k meets what left the loop at lag k + 1
-            advance()
-        C += decaying[k] * path.Z
-        K += pairs[k] * (left.reshape(-1, n).T @ path.Z.reshape(-1, n))
-        if control.proactive:
-            advance()
+    for lag in range(control.steps - 1):
+        left = square @ V
+        if c.proactive:
+            C += decaying[lag] * Z
+            K += pairs[lag] * (left.reshape(-1, n).T @ Z.reshape(-1, n))
+        V *= 1.0 - k_A  # now one lag on
+        V += k_A * Z
+        old, total = total, (1.0 - c.alpha * c.dt) * total + (c.dt + c.k_p) * R - c.k_p * before
+        apical = (1.0 - k_A) * apical + k_A * (total if c.proactive else old)
+        for d in range(L - 1, -1, -1) if c.delayed else range(L):
+            source = Z[:, d - 1] if d else apical
+            Z[:, d] *= 1.0 - k
+            Z[:, d] += k * source
+        before, R = R, -turned @ Z.reshape(B, L * n, n)
+        if not c.proactive:
+            C += decaying[lag] * Z
+            K += pairs[lag] * (left.reshape(-1, n).T @ Z.reshape(-1, n))
     C *= -(s * rho).astype(M.dtype)[:, None, None]
     return C.transpose(0, 3, 2, 1), K
