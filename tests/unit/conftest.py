@@ -1,5 +1,6 @@
 """The published recursion of Deep Feedback Control, written out in NumPy, and shipped rules."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,17 +96,31 @@ def network():
 
 
 @pytest.fixture(scope="session")
-def shipped_rule():
-    """Return a maker of the compiled rule of a file that is named, or given by its path."""
+def circuit_with():
+    """Return a maker of dfc_layered with dotted keys of its file set."""
+    from dfc_neuro.files import keys as dotted
     from dfc_neuro.files import load
-    from dfc_neuro.learning.planning import with_keys
+    from dfc_neuro.files.circuits import build_circuit
+
+    def make(keys):
+        circuit = load("dfc_layered", "circuit")
+        table = copy.deepcopy(circuit.source)
+        for key, value in keys.items():
+            dotted.put(table, key, value, "test")
+        return build_circuit(table, circuit.path, circuit.label)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shipped_rule(circuit_with):
+    """Return a maker of the compiled rule of a file that is named, or given by its path."""
     from dfc_neuro.rates.layered import layered
 
-    def make(rule, noise_scale=None, circuit="dfc_layered"):
+    def make(rule, noise_scale=None):
         feedback = str(rule).endswith("feedback")
         names = ("Q1", "Q2") if feedback else ("W1", "W2")
         keys = {f"projections.{name}.rule": str(rule) for name in names}
-        return layered(with_keys(load(circuit, "circuit"), keys)).rule(
-            "Q" if feedback else "W", noise_scale)
+        return layered(circuit_with(keys)).rule("Q" if feedback else "W", noise_scale)
 
     return make

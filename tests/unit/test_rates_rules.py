@@ -7,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfc_neuro.errors import EngineError, InputError
-from dfc_neuro.files import load
-from dfc_neuro.learning.planning import with_keys
 from dfc_neuro.methods import dfc_ssa
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.rates.compile import compile_rule
@@ -206,20 +204,14 @@ def test_rules_of_spikes_are_refused(tmp_path, shipped_rule):
         shipped_rule(own)
 
 
-def test_both_sides_and_both_kinds_of_projection():
-    circuit = load("dfc_layered", "circuit")
-
-    def rule(learn, **keys):
-        return layered(with_keys(circuit, {k.replace("_", "."): v for k, v in keys.items()})).rule(
-            learn)
-
+def test_both_sides_and_both_kinds_of_projection(circuit_with):
     with pytest.raises(EngineError, match=r"projections.W2: has another rule than its siblings"):
-        layered(with_keys(circuit, {"projections.W2.rule": "dfc_forward_voltage"})).rule("W")
+        layered(circuit_with({"projections.W2.rule": "dfc_forward_voltage"})).rule("W")
     with pytest.raises(InputError, match="rule 'dfc_feedback' reads u_next of the presynaptic"):
-        with_keys(circuit, {"projections.W1.rule": "dfc_feedback"})
+        circuit_with({"projections.W1.rule": "dfc_feedback"})
     with pytest.raises(InputError, match="rule 'dfc_forward' reads rate of the presynaptic side"):
-        with_keys(circuit, {"projections.Q1.rule": "dfc_forward"})
-    table = {name: {**p, "rule": None} for name, p in circuit.source["projections"].items()}
+        circuit_with({"projections.Q1.rule": "dfc_forward"})
+    without = circuit_with({"projections.W1.rule": None, "projections.W2.rule": None})
     with pytest.raises(EngineError, match="none of W1, W2 has a rule"):
-        layered(with_keys(circuit, {"projections": table})).rule("W")
-    assert rule("Q").parameters == (1.0, 0.01)
+        layered(without).rule("W")
+    assert layered(without).rule("Q").parameters == (1.0, 0.01)
