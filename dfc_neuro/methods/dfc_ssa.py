@@ -12,7 +12,7 @@ USES_Q = True
 def update(batch: Minibatch) -> Step:
     """Return the rule at v_i = Q_i u + W_i r_{i-1} + b_i, u = (J Q + alpha I)^{-1} delta."""
     net, fwd = batch.net, batch.fwd
-    u = steady_control(net, fwd, batch.delta, batch.control.alpha)
+    u = steady_control(net, fwd, batch.delta, batch.control.alpha, batch.threads)
     shift = [u @ Q.T for Q in net.Q]
     x, basal = sweep(net, fwd, shift)
     return Step(apply_rule(batch.rule, net, fwd, x, basal, shift), converged=len(u))

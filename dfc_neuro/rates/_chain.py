@@ -7,7 +7,6 @@ n_L (L + 3) numbers, whatever the widths of the layers.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dfc_neuro.rates._elementwise import options

@@ -114,6 +114,17 @@ def control_step(e0, dr, u, u_int, u_next, dt, alpha, k_p):
 
 
 @njit(**options)
+def scale_rows(J, slope, samples, rows, n):
+    """Multiply J (samples, rows, n) by slope (samples, n), both flat, in place."""
+    for s in range(samples):
+        own = slope[s * n:(s + 1) * n]
+        for r in range(rows):
+            row = J[(s * rows + r) * n:(s * rows + r + 1) * n]
+            for j in range(n):
+                row[j] *= own[j]
+
+
+@njit(**options)
 def largest(x):
     """Largest absolute value; NaN if there is one."""
     top = x.dtype.type(0.0)

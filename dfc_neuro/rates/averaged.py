@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
+from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates._chain import chain
 from dfc_neuro.rates.algebra import terms
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
-from dfc_neuro.rates.network import Forward, Network, jacobian, slopes
+from dfc_neuro.rates.network import Forward, Network, slopes
 from dfc_neuro.rates.simulate import phi_deviation
 from dfc_neuro.rates.steady_state import layer_gains, sweep
-from dfc_neuro.rates.threads import available, pool
 
 Array = np.ndarray
 TOLERANCE = 1e-4  # of the update, relative
@@ -88,8 +87,7 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     """
     F, N = net.dtype, control.steps
     slope = slopes(net, fwd)
-    J = jacobian(net, fwd)
-    M = layer_gains(J, net.Q)
+    M = layer_gains(net, slope, threads)
     e0 = delta.astype(np.float64)
     f, u, u_int, u_slow, e_end = _run_chain(M, e0, control, threads)
     k, k_A = control.soma_step, control.apical_step
@@ -137,10 +135,7 @@ def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None
         chain(side_by_side[block], e0[block], constants, control.steps, control.delayed,
               control.proactive, g[block], *(end[block] for end in ends))
 
-    threads = min(threads or available(), B)
-    edges = np.linspace(0, B, threads + 1).astype(int)
-    blocks = [slice(lo, hi) for lo, hi in pairwise(edges)]
-    list((pool(threads).map if threads > 1 else map)(run, blocks))
+    pools.over_blocks(run, B, threads)
     u, u_int, u_slow, error = ends
     return g.reshape(B, len(M), n).transpose(1, 0, 2)[::-1], u, u_int, u_slow, error
 

@@ -147,35 +147,31 @@ def recursion(control: Control, M: Array, S: Array) -> tuple[Array, Array]:
     M, S : (B, n_L, L, n_L)
         J_i Q_i and J_i J_i^T, the output layer first.
     """
-    B, n, L, _ = M.shape
-    c, k, k_A = control, control.soma_step, control.apical_step
-    s, rho = noise_gains(control, L)
-    pairs, decaying = weights(control)
-    # Everything is transposed, so that the sum over samples is one matrix product.
-    turned = np.ascontiguousarray(M.transpose(0, 3, 2, 1)).reshape(B, n, L * n)
-    square = np.ascontiguousarray(S.transpose(0, 2, 1, 3))
-    square *= (rho**2).astype(M.dtype)[:, None, None]
-    R, before, total, apical = np.zeros((4, B, n, n), M.dtype)
-    R += np.eye(n, dtype=M.dtype)
-    Z, V, C = np.zeros((3, B, L, n, n), M.dtype)  # ell * R; that filtered; its weighted sum
-    K = np.zeros((n, n), M.dtype)
+    from dfc_neuro.rates._loop import advance
 
-    for lag in range(control.steps - 1):
-        left = square @ V
-        if c.proactive:
-            C += decaying[lag] * Z
-            K += pairs[lag] * (left.reshape(-1, n).T @ Z.reshape(-1, n))
-        V *= 1.0 - k_A  # now one lag on
-        V += k_A * Z
-        old, total = total, (1.0 - c.alpha * c.dt) * total + (c.dt + c.k_p) * R - c.k_p * before
-        apical = (1.0 - k_A) * apical + k_A * (total if c.proactive else old)
-        for d in range(L - 1, -1, -1) if c.delayed else range(L):
-            source = Z[:, d - 1] if d else apical
-            Z[:, d] *= 1.0 - k
-            Z[:, d] += k * source
-        before, R = R, -turned @ Z.reshape(B, L * n, n)
+    B, n, L, _ = M.shape
+    c, F = control, M.dtype
+    s, rho = noise_gains(control, L)
+    pairs, decaying = (w.astype(F) for w in weights(control))
+    constants = np.array([1.0 - c.alpha * c.dt, c.dt + c.k_p, c.k_p, 1.0 - c.apical_step,
+                          c.apical_step, 1.0 - c.soma_step, c.soma_step], F)
+    # Everything is transposed, so that the sum over samples is one matrix product.
+    turned = -np.ascontiguousarray(M.transpose(0, 3, 2, 1)).reshape(B, n, L * n)
+    square = np.ascontiguousarray(S.transpose(0, 2, 1, 3))
+    square *= (rho**2).astype(F)[:, None, None]
+    R, before, total, apical = np.zeros((4, B, n, n), F)
+    R += np.eye(n, dtype=F)
+    Z, V, C = np.zeros((3, B, L, n, n), F)  # ell * R; that filtered; its weighted sum
+    K = np.zeros((n, n), F)
+    states = [a.reshape(B, -1) for a in (R, before, total, apical)]
+    layers = [a.reshape(B, L, -1) for a in (Z, V, C)]
+    for lag in range(c.steps - 1):
+        left = (square @ V).reshape(-1, n).T
+        if c.proactive:  # v_A at this lag meets what left the loop at this one; else at the next
+            K += pairs[lag] * (left @ Z.reshape(-1, n))
+        advance(*states, *layers, constants, decaying[lag], c.proactive, c.delayed)
         if not c.proactive:
-            C += decaying[lag] * Z
-            K += pairs[lag] * (left.reshape(-1, n).T @ Z.reshape(-1, n))
-    C *= -(s * rho).astype(M.dtype)[:, None, None]
+            K += pairs[lag] * (left @ Z.reshape(-1, n))
+        np.matmul(turned, Z.reshape(B, L * n, n), out=R)
+    C *= -(s * rho).astype(F)[:, None, None]
     return C.transpose(0, 3, 2, 1), K

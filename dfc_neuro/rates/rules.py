@@ -28,7 +28,8 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
     """
     dr, dp = deviation(net, fwd, x), deviation(net, fwd, basal)
     rates = r or [free + d for free, d in zip(fwd.r, dr, strict=True)]
-    gain = slopes(net, fwd)
+    needed = any("gain_post" in post for post in rule.separated.post)
+    gain = slopes(net, fwd) if needed else fwd.r  # any array of the shape where it is not read
     p = rule_parameters(rule, net.dtype)
     plan = rule.separated
     dW, db = [], []

@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
-from dfc_neuro.rates.network import Forward, Network, jacobian
+from dfc_neuro.rates import threads as pools
+from dfc_neuro.rates._elementwise import scale_rows
+from dfc_neuro.rates.network import Forward, Network, slopes
 from dfc_neuro.rates.simulate import phi_deviation
 
 Array = np.ndarray
 
 
-def layer_gains(J: list[Array], Q: list[Array]) -> list[Array]:
-    """Return M_i = J_i Q_i of every layer, (B, n_L, n_L) each, in float64."""
-    B, n_L, _ = J[0].shape
-    return [(J_i.reshape(B * n_L, -1) @ Q_i).reshape(B, n_L, n_L).astype(np.float64)
-            for J_i, Q_i in zip(J, Q, strict=True)]
+def layer_gains(net: Network, slope: list[Array], threads: int | None = None) -> list[Array]:
+    """Return M_i = J_i Q_i of every layer, (B, n_L, n_L) each, in float64.
+
+    The Jacobians J_i = d r_L / d v_i are made block by block of samples and not kept.
+
+    Parameters
+    ----------
+    net : Network
+    slope : list of (B, n_i)
+        phi_i'(v_i^-).
+    threads : int, optional
+        Threads to use; all that are available if not given.
+    """
+    B, n_L = slope[-1].shape
+    M = [np.empty((B, n_L, n_L)) for _ in net.W]
+
+    def run(block: slice) -> None:
+        S = block.stop - block.start
+        J = (slope[-1][block][:, :, None] * np.eye(n_L, dtype=net.dtype)).reshape(S * n_L, n_L)
+        for i in range(net.depth - 1, -1, -1):
+            M[i][block] = (J @ net.Q[i]).reshape(S, n_L, n_L)
+            if i:
+                n = net.sizes[i]
+                below = _scratch(i % 2, S * n_L * n, net.dtype)
+                np.dot(J, net.W[i], out=below.reshape(S * n_L, n))
+                scale_rows(below, slope[i - 1][block].reshape(-1), S, n_L, n)
+                J = below.reshape(S * n_L, n)
+
+    pools.over_blocks(run, B, threads)
+    return M
 
 
-def steady_control(net: Network, fwd: Forward, delta: Array, alpha: float) -> Array:
+_local = threading.local()
+
+
+def _scratch(which: int, size: int, dtype: np.dtype) -> Array:
+    """Return a flat array of this thread that is used again; fresh pages cost more than sums."""
+    held = _local.__dict__.setdefault("arrays", {})
+    found = held.get((which, dtype))
+    if found is None or found.size < size:
+        found = held[which, dtype] = np.empty(size, dtype)
+    return found[:size]
+
+
+def steady_control(net: Network, fwd: Forward, delta: Array, alpha: float,
+                   threads: int | None = None) -> Array:
     """Return u = (Jbar Qbar + alpha I)^{-1} delta, (B, n_L); solved in float64."""
-    gain = np.sum(layer_gains(jacobian(net, fwd), net.Q), axis=0)
+    gain = np.sum(layer_gains(net, slopes(net, fwd), threads), axis=0)
     gain += alpha * np.eye(gain.shape[1])
     return np.linalg.solve(gain, delta[..., None].astype(np.float64))[..., 0].astype(net.dtype)
 

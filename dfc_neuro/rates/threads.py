@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 from scipy import linalg  # noqa: F401  (Numba's matrix product lives in SciPy's BLAS)
 from threadpoolctl import ThreadpoolController
@@ -33,6 +35,15 @@ def pool(threads: int) -> ThreadPoolExecutor:
 def blas(threads: int):
     """Return a context in which matrix products use so many threads."""
     return _controller().limit(limits=threads, user_api="blas")
+
+
+def over_blocks(run: Callable[[slice], None], samples: int, threads: int | None) -> None:
+    """Call `run` for a block of samples a thread, matrix products inside on one thread each."""
+    threads = max(1, min(threads or available(), samples // 8))
+    edges = [samples * i // threads for i in range(threads + 1)]
+    with blas(1):
+        list((pool(threads).map if threads > 1 else map)(
+            run, [slice(lo, hi) for lo, hi in pairwise(edges)]))
 
 
 def blas_threads(sizes: tuple[int, ...], batch: int, threads: int | None) -> int:
