@@ -1,4 +1,7 @@
-"""The mean over the noise of the feedback update, without noise and without time steps."""
+"""The mean over the noise of the feedback update, without noise and without time steps.
+
+The derivation is in :mod:`dfc_neuro.rates.loop`.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ from dfc_neuro.rates.loop import (
 from dfc_neuro.rates.network import Forward, Network, jacobian
 
 Array = np.ndarray
-HIGHEST = 5  # order of the Neumann series in M_j = J_j Q_j beyond which the recursion is faster
+HIGHEST = 4  # order of the Neumann series in M_j = J_j Q_j beyond which the recursion is faster
 TOLERANCE = 6e-5  # of the next order on the samples probed; keeps the minibatch below 1e-4
-BLOCK = 64  # samples at a time
+BLOCK = 64  # samples at a time, fewer above 16 outputs
 PROBED = 8  # samples on which the orders are measured
 OUTPUTS = 128  # largest output: the work per sample grows with its cube
 TINY = 1e-300  # instead of 0, to divide by
@@ -150,8 +153,8 @@ def moments(net: Network, control: Control, fwd: Forward, *, terms: int | None =
     Parameters and errors are those of :func:`expected_update`.
     """
     check(net, control)
-    B = len(fwd.x)
-    blocks = [_cut(fwd, slice(lo, min(lo + BLOCK, B))) for lo in range(0, B, BLOCK)]
+    size = max(4, min(BLOCK, BLOCK * 256 // net.sizes[-1]**2))  # bounds the memory of wide outputs
+    blocks = [_cut(fwd, slice(lo, lo + size)) for lo in range(0, len(fwd.x), size)]
     error, order = 0.0, 0
     if terms != 0:
         error, order = _choose(net, control, _cut(fwd, slice(0, PROBED)), terms)
@@ -212,7 +215,7 @@ def expected_update(net: Network, control: Control, fwd: Forward, *, noise_scale
         What the rule divides by, squared; max(sigma, 0.01) in the published code.
     terms : int, optional
         Order of the Neumann series in J_j Q_j, 0 for the recursion.  Without it, the least order
-        up to 5 that is within 1e-4 of the recursion, or the recursion itself.
+        up to 4 that is within 1e-4 of the recursion, or the recursion itself.
     threads : int, optional
         Threads to use; all that are available if not given.  They do not change the result.
 

@@ -140,7 +140,8 @@ def test_series_is_within_its_tolerance(control, trained):
         net.Q = fixed_point(net, control, fwd, weight_decay=decay, noise_scale=SCALE).Q
     exact = expected_update(net, control, fwd, noise_scale=SCALE, terms=0).dQ
     found = expected_update(net, control, fwd, noise_scale=SCALE)
-    assert found.form == "neumann"
+    # Q learned with the constants of figure S2 closes the loop too far for the series
+    assert found.form == ("recursion" if trained and control is FIGURE_S2 else "neumann")
     assert distance(found.dQ, exact) < 1e-4
     for terms in (1, 2, 3):  # the first order left out is what is missing
         short = expected_update(net, control, fwd, noise_scale=SCALE, terms=terms)
@@ -178,7 +179,7 @@ def test_mean_of_the_noisy_kernel():
                         {"eta": 1.0, "noise_scale_post": SCALE})
     runs = np.array([np.concatenate([part.ravel() for part in simulate(
         net, control, many, np.zeros_like(many.r[-1]), rule=rule, seed=seed).dW])
-        for seed in range(400)])
+        for seed in range(300)])
     wanted = np.concatenate([part.ravel() for part in expected_update(
         net, control, few, noise_scale=SCALE).dQ])
     N = len(runs)
