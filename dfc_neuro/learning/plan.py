@@ -42,6 +42,7 @@ class Plan:
     method_name: str
     feedback: str  # learned, fixed or random
     dataset: Dataset
+    phases: tuple[Phase, ...]
     passes: tuple[Pass, ...]
     batch: int
     loss: str
@@ -69,4 +70,4 @@ class Plan:
 
     def control_phase(self) -> Phase | None:
         """Return the first phase in which forward weights learn."""
-        return next((p.phase for p in self.passes if p.phase.learn == "W"), None)
+        return next((phase for phase in self.phases if phase.learn == "W"), None)

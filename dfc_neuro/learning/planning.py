@@ -125,7 +125,7 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
                             f'for instance {kind} = {{ name = "adam", lr = 1e-3 }}')
     return Plan(
         layered=net, method=method, method_name=protocol.method, feedback=protocol.feedback,
-        dataset=dataset, passes=passes, batch=batch, loss=loss,
+        dataset=dataset, phases=tuple(phases.values()), passes=passes, batch=batch, loss=loss,
         nudge=float(nudge), optimisers={k: dict(v) for k, v in protocol.optimisers.items()},
         dtype=np.dtype(protocol.numerics.precision), threads=protocol.numerics.threads,
         keep_unconverged=protocol.keep_unconverged, as_published=protocol.as_published,

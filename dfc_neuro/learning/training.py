@@ -47,8 +47,7 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     with bar, threads.blas(threads.blas_threads(plan.layered.sizes, plan.batch, plan.threads)):
         for one in plan.passes[trainer.done:]:
             trainer.run(one)
-            before_first = not one.epoch and plan.passes[trainer.done:][:1] \
-                and plan.passes[trainer.done].epoch == 1
+            before_first = not one.epoch and all(p.epoch for p in plan.passes[trainer.done:])
             if one.ends_epoch:
                 error = _epoch(writer, recorder, trainer, one.epoch, diagnostics, probe)
                 bar.set_postfix_str(f"epoch {one.epoch}/{plan.epochs}, {error}")
