@@ -339,7 +339,7 @@ class LearningProtocol(Protocol):
     kind: Literal["learning"]
     method: str
     layers: tuple[PositiveInt, ...] | None = None
-    feedback: Literal["learned", "fixed", "random"] = "learned"
+    feedback: Literal["learned", "expected", "fixed_point", "fixed", "random"] = "learned"
     as_published: bool = False
     keep_unconverged: bool = False
     numerics: LearningNumerics = LearningNumerics()

@@ -118,7 +118,12 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
     if loss != dataset.loss_kind or loss not in LOSSES:
         raise ProtocolError(f"{label}: data.loss", f"'{loss}' does not fit the dataset "
                             f"'{protocol.data['name']}'", f"it takes {dataset.loss_kind}")
-    learned = protocol.feedback == "learned" and method.USES_Q
+    learned = protocol.feedback in ("learned", "expected", "fixed_point") and method.USES_Q
+    if protocol.feedback == "fixed_point":  # solved, so once is enough
+        before = {name: min(n, 1) if phases[name].learn == "Q" else n
+                  for name, n in protocol.schedule.before.items()}
+        schedule = protocol.schedule.model_copy(update={"before": before})
+        protocol = protocol.model_copy(update={"schedule": schedule})
     passes = _passes(protocol, phases, learned)
     for kind in sorted({one.phase.learn for one in passes} - set(protocol.optimisers)):
         raise ProtocolError(f"{label}: optimisers.{kind}", "is missing",

@@ -11,12 +11,16 @@ from dfc_neuro.errors import NumericalError, ProtocolError
 from dfc_neuro.learning.plan import Pass, Phase, Plan
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
+from dfc_neuro.rates.expected import expected_update
+from dfc_neuro.rates.fixed_point import fixed_point
 from dfc_neuro.rates.losses import LOSSES, errors
 from dfc_neuro.rates.network import Network, forward
+from dfc_neuro.rates.rules import apical_control_factor
 from dfc_neuro.rates.simulate import simulate
 
 Array = np.ndarray
 LARGEST_PARAMETER = 1000.0
+SOLVED_ON = 512  # samples on which feedback weights at rest are solved for
 _INITIAL, _SHUFFLE, _NOISE, PROBE = range(4)  # uses of random numbers
 
 
@@ -74,6 +78,10 @@ class Trainer:
         plan, data = self.plan, self.plan.dataset.train
         index = self.done
         rng = np.random.default_rng(stream(plan.seed, _SHUFFLE, index))
+        if one.phase.learn == "Q" and plan.feedback == "fixed_point":
+            self._solve_feedback(one, data.x[rng.permutation(len(data.x))[:SOLVED_ON]])
+            self.done += 1
+            return
         noise = stream(plan.seed, _NOISE, index).generate_state(len(data.x) // plan.batch + 2)
         for k, rows in enumerate(minibatches(len(data.x), plan.batch, rng)):
             part = Split(data.x[rows], data.y[rows])
@@ -117,12 +125,29 @@ class Trainer:
     def _learn_feedback(self, one: Pass, part: Split, seed: int) -> None:
         net = self.net
         fwd = forward(net, part.x.astype(self.plan.dtype, copy=False))
-        end = simulate(net, one.phase.control, fwd, np.zeros_like(fwd.r[-1]),
-                       rule=one.phase.rule, seed=seed, threads=self.plan.threads,
-                       bound=self.plan.bound)
+        if self.plan.feedback == "expected":
+            factor = -apical_control_factor(one.phase.rule)
+            found = expected_update(net, one.phase.control, fwd, noise_scale=1.0,
+                                    threads=self.plan.threads)
+            ascent = [net.dtype.type(factor) * dQ for dQ in found.dQ]
+        else:
+            ascent = simulate(net, one.phase.control, fwd, np.zeros_like(fwd.r[-1]),
+                              rule=one.phase.rule, seed=seed, threads=self.plan.threads,
+                              bound=self.plan.bound).dW
         trained = self.plan.layered.trained_feedback
         optimiser = self._optimiser("Q", "after" if one.epoch else "before")
-        optimiser.apply([net.Q[i] for i in trained], [end.dW[i] for i in trained])
+        optimiser.apply([net.Q[i] for i in trained], [ascent[i] for i in trained])
+
+    def _solve_feedback(self, one: Pass, x: Array) -> None:
+        """Put Q where training by the expected update would end, weight decay included."""
+        net, trained = self.net, self.plan.layered.trained_feedback
+        scale = 1.0 / np.sqrt(-apical_control_factor(one.phase.rule))
+        found = fixed_point(
+            net, one.phase.control, forward(net, x.astype(self.plan.dtype, copy=False)),
+            weight_decay=float(self.plan.optimisers["Q"].get("weight_decay", 0.0)),
+            noise_scale=float(scale), trained=trained, threads=self.plan.threads)
+        for i in trained:
+            net.Q[i][...] = found.Q[i]
 
     def _check(self, one: Pass) -> None:
         for name in ("W", "b", "Q"):

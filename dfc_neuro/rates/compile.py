@@ -40,10 +40,11 @@ FUNCTIONS = {"tanh", "exp", "log", "sqrt", "sin", "cos", "abs"}
 
 @dataclass(frozen=True)
 class RuleKernel:
-    """A compiled rule: the kernel module, its parameters' values in order, and its separation."""
+    """A compiled rule: the kernel module, its separation, its parameters' names and values."""
 
     module: ModuleType
     separated: Separated
+    names: tuple[str, ...]
     parameters: tuple[float, ...]
 
     @property
@@ -171,4 +172,4 @@ def compile_rule(synapse: str, bias: str | None, parameters: dict[str, float],
                 "it offers " + ", ".join(sorted({*POST, *PRE}))
                 + "; engine 'brian' runs the rule on cells that declare more")
     module = _module(source(separated, names))
-    return RuleKernel(module, separated, tuple(float(parameters[n]) for n in names))
+    return RuleKernel(module, separated, tuple(names), tuple(float(parameters[n]) for n in names))

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 
+from dfc_neuro.errors import EngineError
+from dfc_neuro.files.dimensions import evaluate
+from dfc_neuro.files.text import names
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
 from dfc_neuro.rates.simulate import deviation, rule_parameters
 
 Array = np.ndarray
+
+
+def apical_control_factor(rule: RuleKernel, where: str = "the feedback rule") -> float:
+    """Return c of a feedback rule dw/dt = c v_apical u_next, c negative.
+
+    The mean of such a rule over the noise is known without any noise.
+
+    Raises
+    ------
+    EngineError
+        If the rule is another.
+    """
+    plan = rule.separated
+    values = dict(zip(rule.names, rule.parameters, strict=True))
+    if plan.pre == ("u_next_pre",) and plan.terms == ((0, 0),) and plan.bias < 0:
+        tree = ast.parse(plan.post[0], mode="eval").body
+        found = [evaluate(tree, {**values, "apical_post": a}) for a in (0.0, 1.0, 2.0)] \
+            if names(tree) <= {*values, "apical_post"} else [1.0]
+        if found[0] == 0.0 and found[1] < 0 and np.isclose(found[2], 2 * found[1], rtol=1e-12):
+            return found[1]
+    raise EngineError(where, "is not minus the apical voltage times the next control, so its mean "
+                      "is not known in closed form", 'set feedback = "learned"')
 
 
 def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], basal: list[Array],
