@@ -79,23 +79,22 @@ def check(net: Network, control: Control) -> None:
 
 
 def _linear(net: Network, fwd: Forward) -> tuple[list[Array], Array, Array]:
-    """Return J_i as (B n_L, n_i), and M and S (B, n_L, L, n_L), all from the output down."""
+    """Return J_i as (B n_L, n_i), M (B, n_L, L, n_L), S (B, n_L, n_L, L), from the output down."""
     B, n = fwd.r[-1].shape
     J = jacobian(net, fwd)[::-1]
     M = np.empty((B, n, net.depth, n), net.dtype)
-    S = np.empty_like(M)
     for d, (J_i, Q_i) in enumerate(zip(J, net.Q[::-1], strict=True)):
         M[:, :, d] = (J_i.reshape(B * n, -1) @ Q_i).reshape(B, n, n)
-        # with a copy, so that NumPy does not take its slower route for A A^T
-        S[:, :, d] = J_i @ J_i.copy().transpose(0, 2, 1)
+    # with copies, so that NumPy does not take its slower route for A A^T
+    S = np.stack([J_i @ J_i.copy().transpose(0, 2, 1) for J_i in J], axis=3)
     return [J_i.reshape(B * n, -1) for J_i in J], M, S
 
 
 def _drive(J: list[Array], C: Array) -> list[Array]:
     """Return -sum_b J_i^T C_i^T, (n_i, n_L), from the first layer up; C is (B, n_L, n_L, L)."""
-    n = C.shape[1]
-    turned = C.transpose(3, 0, 2, 1)
-    return [-(J_i.T @ turned[d].reshape(-1, n)) for d, J_i in enumerate(J)][::-1]
+    B, n, _, L = C.shape
+    turned = -np.ascontiguousarray(C.transpose(3, 0, 2, 1)).reshape(L, B * n, n)
+    return [(C_i.T @ J_i).T for C_i, J_i in zip(turned, J, strict=True)][::-1]
 
 
 def _cut(fwd: Forward, block: slice) -> Forward:

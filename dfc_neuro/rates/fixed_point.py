@@ -88,7 +88,7 @@ def fixed_point(net: Network, control: Control, batches: Forward | Sequence[Forw
             Q = np.linalg.solve(system.T, drive.T).T
             moved += float(np.sum((Q - here.Q[i]) ** 2))
             size += float(np.sum(Q**2))
-            here.Q[i] = Q.astype(net.dtype)
+            here.Q[i] = np.ascontiguousarray(Q, net.dtype)
         change = float(np.sqrt(moved / size)) if size else 0.0
         if change <= tolerance:
             return FixedPoint(here.Q, done, change)

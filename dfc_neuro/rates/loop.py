@@ -126,13 +126,13 @@ def noise_order(P: list[Array], terms: Coefficients, m: int) -> Array:
 
 
 def control_order(P: list[Array], S: Array, terms: Coefficients, m: int) -> Array:
-    """Return the part of order m of the sum over samples of K, (n_L, n_L); S is (B, n_L, L, n_L)"""
-    B, n, _, _ = S.shape
+    """Return the part of order m of the sum over samples of K, (n_L, n_L); S is (B, n_L, n_L, L)"""
+    B, n, _, L = S.shape
     K = np.zeros((n, n), S.dtype)
     for a in range(m + 1):
         term = terms.control[a, m - a].astype(S.dtype)
-        X = np.tensordot(S, term, (2, 0)).transpose(0, 3, 1, 4, 2)
-        Y = P[a].reshape(B, n, -1) @ X.reshape(B, term.shape[1] * n, -1)
+        X = (S.reshape(-1, L) @ term.reshape(L, -1)).reshape(B, n, n, *term.shape[1:])
+        Y = P[a].reshape(B, n, -1) @ X.transpose(0, 3, 1, 4, 2).reshape(B, term.shape[1] * n, -1)
         K += (Y @ P[m - a].reshape(B, n, -1).transpose(0, 2, 1)).sum(axis=0)
     return K
 
@@ -144,8 +144,10 @@ def recursion(control: Control, M: Array, S: Array) -> tuple[Array, Array]:
     ----------
     control : Control
         Constants of the phase.
-    M, S : (B, n_L, L, n_L)
-        J_i Q_i and J_i J_i^T, the output layer first.
+    M : (B, n_L, L, n_L)
+        J_i Q_i, the output layer first.
+    S : (B, n_L, n_L, L)
+        J_i J_i^T.
     """
     from dfc_neuro.rates._loop import advance
 
@@ -157,7 +159,7 @@ def recursion(control: Control, M: Array, S: Array) -> tuple[Array, Array]:
                           c.apical_step, 1.0 - c.soma_step, c.soma_step], F)
     # Everything is transposed, so that the sum over samples is one matrix product.
     turned = -np.ascontiguousarray(M.transpose(0, 3, 2, 1)).reshape(B, n, L * n)
-    square = np.ascontiguousarray(S.transpose(0, 2, 1, 3))
+    square = np.ascontiguousarray(S.transpose(0, 3, 1, 2))
     square *= (rho**2).astype(F)[:, None, None]
     R, before, total, apical = np.zeros((4, B, n, n), F)
     R += np.eye(n, dtype=F)
