@@ -12,7 +12,8 @@ and apical steps, bars for time averages and e for the last state:
 
 Then one forward sweep with delta_i, and the rule is read at the averaged state.  What is left is
 second order in the displacement; it is estimated for every minibatch from the output of the
-sweep, and one Newton step removes most of it.
+sweep, and one Newton step removes most of it.  Where the error of the output has grown, the loop
+is unstable and the estimate infinite.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
         step = (inverse @ (fixed - dr_L - control.alpha * w)[..., None])[..., 0]
         size = np.linalg.norm(w)
         estimate = float(np.linalg.norm(step) / size) if size else 0.0
+        if np.any(np.linalg.norm(e_end, axis=1) > np.linalg.norm(e0, axis=1)):
+            estimate = np.inf  # the loop is unstable: what it grows to is not small
         if newton or 2.0 * estimate < TOLERANCE or not np.isfinite(estimate):
             return Averaged(x, basal, apical, u.astype(F), e_end.astype(F), estimate, newton)
         w, newton = w + step, True
