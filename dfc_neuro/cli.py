@@ -234,6 +234,23 @@ def verify(file: str) -> None:
 
 
 @main.command()
+@click.option("--json", "file", metavar="FILE", help="Write the table as JSON, too.")
+@click.option("--quick", is_flag=True, help="float32 on all threads, and fewer repeats.")
+def bench(file: str | None, quick: bool) -> None:
+    """Time every method and integrator on this machine."""
+    from dfc_neuro.bench import bench as measure
+    from dfc_neuro.bench._report import lines, writable, write
+
+    path = None if file is None else writable(Path(file))
+    table = measure(quick=quick, tell=lambda text: click.echo(f"... {text}", err=True))
+    for line in lines(table):
+        click.echo(line)
+    if path is not None:
+        write(table, path)
+        click.echo(f"table {path}")
+
+
+@main.command()
 def doctor() -> None:
     """Say what this machine has, and what is missing."""
     from dfc_neuro.doctor import report
