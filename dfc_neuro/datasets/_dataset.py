@@ -74,7 +74,8 @@ def check_options(
     found = {k: v[0] if isinstance(v, tuple) else v for k, v in defaults.items()}
     for key, value in given.items():
         if key not in defaults:
-            raise DataError(f"{where}, {key}", "no such option", near(key, defaults))
+            raise DataError(f"{where}, {key}", "no such option",
+                            near(key, {*defaults, *TRAINING_KEYS}))
         default = defaults[key]
         if isinstance(default, tuple):
             if value not in default or isinstance(value, bool) != isinstance(default[0], bool):

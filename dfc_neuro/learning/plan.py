@@ -37,6 +37,7 @@ class Pass:
 class Plan:
     """Everything that a training run needs, before the first random number is drawn."""
 
+    label: str  # of the protocol, for messages
     layered: Layered
     method: Any
     method_name: str

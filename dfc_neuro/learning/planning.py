@@ -18,6 +18,7 @@ from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.rates.simulate import BOUND
 from dfc_neuro.registry import get
 
+MOST_STEPS = 100_000_000
 SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
 
 
@@ -26,10 +27,11 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
     own = resolve.phase(protocol, name)
     assert own.circuit is not None
     net, dt, integrator = layered(own.circuit), own.numerics.dt, own.numerics.integrator
-    steps = table.steps if table.steps is not None else round(float(table.duration or 0.0) / dt)
-    if steps < 2:
-        raise ProtocolError(f"{where}.duration", f"holds {steps} steps of dt = {dt:g}",
-                            "give at least two")
+    length = float(table.steps) if table.steps is not None else (table.duration or 0.0) / dt
+    if not 2 <= round(min(length, MOST_STEPS + 1)) <= MOST_STEPS:
+        raise ProtocolError(f"{where}.duration", f"holds {length:g} steps of dt = {dt:g}",
+                            f"give from 2 to {MOST_STEPS:,}")
+    steps = round(length)
     if integrator == "averaged" and table.learn == "W" and protocol.method == "dfc_ss":
         raise ProtocolError(f"{where}.numerics.integrator", "'averaged' is a time average, and "
                             "dfc_ss reads the last state", "allowed are euler, fast")
@@ -129,7 +131,8 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
         raise ProtocolError(f"{label}: optimisers.{kind}", "is missing",
                             f'for instance {kind} = {{ name = "adam", lr = 1e-3 }}')
     return Plan(
-        layered=net, method=method, method_name=protocol.method, feedback=protocol.feedback,
+        label=label, layered=net, method=method, method_name=protocol.method,
+        feedback=protocol.feedback,
         dataset=dataset, phases=tuple(phases.values()), passes=passes, batch=batch, loss=loss,
         nudge=float(nudge), optimisers={k: dict(v) for k, v in protocol.optimisers.items()},
         dtype=np.dtype(protocol.numerics.precision), threads=protocol.numerics.threads,

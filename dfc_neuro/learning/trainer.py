@@ -63,13 +63,13 @@ class Trainer:
         """Return the optimiser of W or Q; Q has one before the first epoch and another after."""
         if self._stages.get(kind) != stage:
             options = dict(self.plan.optimisers[kind])
-            lr = options.get("lr")
+            lr, where = options.get("lr"), f"{self.plan.label}: optimisers.{kind}"
             if isinstance(lr, dict):
                 if set(lr) != {"before", "after"}:
-                    raise ProtocolError(f"optimisers.{kind}.lr", f"found {lr}", "give a number, "
+                    raise ProtocolError(f"{where}.lr", f"found {lr}", "give a number, "
                                         "or { before = ..., after = ... }")
                 options["lr"] = lr[stage]
-            self._optimisers[kind] = Optimiser(options, f"optimisers.{kind}")
+            self._optimisers[kind] = Optimiser(options, where)
             self._stages[kind] = stage
         return self._optimisers[kind]
 

@@ -33,7 +33,7 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     dict
         The measures: final and best errors, by name.
     """
-    diagnostics = measures.wanted(plan, "record.epochs.what")
+    diagnostics = measures.wanted(plan, f"{plan.label}: record.epochs.what")
     recorder = _Recorder(plan)
     trainer = Trainer(plan)
     probe = measures.probe(plan)
@@ -44,7 +44,7 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     saved = time.monotonic()
     bar = tqdm(total=len(plan.passes), initial=trainer.done, disable=not progress, unit="pass",
                desc=plan.method_name)
-    with bar, threads.blas(threads.blas_threads(plan.layered.sizes, plan.batch, plan.threads)):
+    with bar, threads.use(plan.threads):
         for one in plan.passes[trainer.done:]:
             trainer.run(one)
             before_first = not one.epoch and all(p.epoch for p in plan.passes[trainer.done:])
@@ -118,7 +118,7 @@ class _Recorder:
         for name, table in plan.record.items():
             if name == "epochs":
                 continue
-            key = f"record.{name}"
+            key = f"{plan.label}: record.{name}"
             for unused in ("every", "phase"):
                 if getattr(table, unused) is not None:
                     raise ProtocolError(f"{key}.{unused}", "is not used by learning protocols",

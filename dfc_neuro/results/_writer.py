@@ -23,6 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dfc_neuro.errors import ResultsError
 from dfc_neuro.results import _format, _snapshot
 from dfc_neuro.results._format import Layout
 from dfc_neuro.results._labelled import LabelledArray
@@ -77,6 +78,8 @@ class Writer:
     ):
         self.path = Path(path)
         self.state: dict[str, Any] | None = None
+        if not self.path.name:
+            raise ResultsError(str(path), "is a folder", "give the name of a file with -o")
         self._folder = self.path.with_name(self.path.name + ".partial")
         self._began = time.monotonic()
         self._files: dict[str, _format.NewFile] = {}
