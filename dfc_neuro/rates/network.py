@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
 
 Array = np.ndarray
@@ -74,12 +75,24 @@ class Forward:
 
 def forward(net: Network, x: Array) -> Forward:
     """Run the network without control: v_i = W_i r_{i-1} + b_i, r_i = phi_i(v_i)."""
-    v, r, below = [], [], x
-    for W, b, name in zip(net.W, net.b, net.nonlinearities, strict=True):
-        v.append(below @ W.T + b)
-        below = NONLINEARITIES[name].phi(v[-1])
-        r.append(below)
+    v = [np.empty((len(x), n), net.dtype) for n in net.sizes[1:]]
+    r = [np.empty_like(part) for part in v]
+
+    def run(block: slice) -> None:
+        below = x[block]
+        for i, name in enumerate(net.nonlinearities):
+            np.dot(below, net.W[i].T, out=v[i][block])
+            v[i][block] += net.b[i]
+            r[i][block] = NONLINEARITIES[name].phi(v[i][block])
+            below = r[i][block]
+
+    pools.over_blocks(run, len(x), work=_work(net, len(x)))
     return Forward(x, v, r)
+
+
+def _work(net: Network, samples: int) -> float:
+    """Floating-point operations of a forward pass."""
+    return 2.0 * samples * sum(w.size for w in net.W)
 
 
 def slopes(net: Network, fwd: Forward) -> list[Array]:
@@ -105,13 +118,16 @@ def jacobian(net: Network, fwd: Forward) -> list[Array]:
 
 def backprop(net: Network, fwd: Forward, delta: Array) -> Update:
     """Return minus the loss gradient for delta = -dLoss/dr_L (B, n_L), summed over the batch."""
-    slope = slopes(net, fwd)
-    error = delta * slope[-1]
-    dW: list[Array] = []
-    db: list[Array] = []
-    for i in range(net.depth - 1, -1, -1):
-        dW.insert(0, error.T @ fwd.presynaptic[i])
-        db.insert(0, error.sum(axis=0))
-        if i:
-            error = (error @ net.W[i]) * slope[i - 1]
-    return Update(dW, db)
+    errors = [np.empty_like(v) for v in fwd.v]
+
+    def run(block: slice) -> None:
+        here = Forward(fwd.x[block], [v[block] for v in fwd.v], [r[block] for r in fwd.r])
+        slope = slopes(net, here)
+        np.multiply(delta[block], slope[-1], out=errors[-1][block])
+        for i in range(net.depth - 1, 0, -1):
+            np.dot(errors[i][block], net.W[i], out=errors[i - 1][block])
+            errors[i - 1][block] *= slope[i - 1]
+
+    pools.over_blocks(run, len(fwd.x), work=_work(net, len(fwd.x)))
+    dW = pools.outer_sums(list(zip(errors, fwd.presynaptic, strict=True)))
+    return Update(dW, [error.sum(axis=0) for error in errors])

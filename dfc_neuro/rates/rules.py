@@ -9,9 +9,10 @@ import numpy as np
 from dfc_neuro.errors import EngineError
 from dfc_neuro.files.dimensions import evaluate
 from dfc_neuro.files.text import names
+from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
-from dfc_neuro.rates.simulate import deviation, rule_parameters
+from dfc_neuro.rates.simulate import phi_deviation, rule_parameters
 
 Array = np.ndarray
 
@@ -53,23 +54,34 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
     r : list of (B, n_i), optional
         Presynaptic rates r_1..r_{L-1} where they are not those of `x`.
     """
-    dr, dp = deviation(net, fwd, x), deviation(net, fwd, basal)
-    rates = r or [free + d for free, d in zip(fwd.r, dr, strict=True)]
-    needed = any("gain_post" in post for post in rule.separated.post)
+    plan, p, F = rule.separated, rule_parameters(rule, net.dtype), net.dtype
+    B = len(fwd.x)
+    needed = any("gain_post" in post for post in plan.post)
     gain = slopes(net, fwd) if needed else fwd.r  # any array of the shape where it is not read
-    p = rule_parameters(rule, net.dtype)
-    plan = rule.separated
-    dW, db = [], []
-    for i in range(net.depth):
-        B, n = x[i].shape
-        post = np.empty((len(plan.post), B, n), net.dtype)
-        rule.module.post_factors(
-            x[i].ravel(), basal[i].ravel(), apical[i].ravel(), dr[i].ravel(), dp[i].ravel(),
-            fwd.r[i].ravel(), fwd.v[i].ravel(), gain[i].ravel(), p, post.reshape(-1), B * n)
-        below = np.ascontiguousarray(fwd.x if i == 0 else rates[i - 1], net.dtype)
-        pre = np.empty((len(plan.pre), *below.shape), net.dtype)
-        flat = below.ravel()
-        rule.module.pre_factors(flat, flat, flat, p, pre.reshape(-1), below.size)
-        dW.append(sum(post[a].T @ pre[c] for a, c in plan.terms) / B)
-        db.append(post[plan.bias].mean(axis=0) if plan.bias >= 0 else np.zeros(n, net.dtype))
+    post = [np.empty((len(plan.post), B, n), F) for n in net.sizes[1:]]
+    pre = [np.empty((len(plan.pre), B, n), F) for n in net.sizes[:-1]]
+
+    def run(block: slice) -> None:
+        def of(part: Array) -> Array:
+            return part[block].reshape(-1)
+
+        below = of(np.ascontiguousarray(fwd.x, F))
+        for i, name in enumerate(net.nonlinearities):
+            n, m = net.sizes[i + 1], net.sizes[i]
+            rule.module.pre_factors(below, below, below, p, pre[i].reshape(-1)[block.start * m:],
+                                    B * m)
+            v, free = of(fwd.v[i]), of(fwd.r[i])
+            dr, dp = (phi_deviation(name, v, free, of(part[i])) for part in (x, basal))
+            rule.module.post_factors(of(x[i]), of(basal[i]), of(apical[i]), dr, dp, free, v,
+                                     of(gain[i]), p, post[i].reshape(-1)[block.start * n:], B * n)
+            below = of(r[i]) if r else free + dr
+
+    pools.over_blocks(run, B, work=2.0 * B * sum(w.size for w in net.W))
+    products = pools.outer_sums([(post[i][a], pre[i][c]) for i in range(net.depth)
+                                 for a, c in plan.terms])
+    per, mean = len(plan.terms), F.type(1.0 / B)
+    dW = [mean * sum(products[i * per + 1:(i + 1) * per], products[i * per])
+          for i in range(net.depth)]
+    db = [part[plan.bias].mean(axis=0) if plan.bias >= 0 else np.zeros(part.shape[2], F)
+          for part in post]
     return Update(dW, db)

@@ -71,13 +71,16 @@ def sweep(net: Network, fwd: Forward, shift: list[Array]) -> tuple[list[Array], 
 
     Returns the deviations of soma and basal compartment from the feedforward state.
     """
-    x: list[Array] = []
-    basal: list[Array] = []
-    for i, s in enumerate(shift):
-        if i == 0:
-            basal.append(np.zeros_like(s))
-        else:
-            below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1], fwd.r[i - 1], x[-1])
-            basal.append(below @ net.W[i].T)
-        x.append(basal[-1] + s)
+    x = [np.empty_like(s) for s in shift]
+    basal = [np.zeros_like(shift[0]), *(np.empty_like(s) for s in shift[1:])]
+
+    def run(block: slice) -> None:
+        for i, s in enumerate(shift):
+            if i:
+                below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1][block],
+                                      fwd.r[i - 1][block], x[i - 1][block])
+                np.dot(below, net.W[i].T, out=basal[i][block])
+            np.add(basal[i][block], s[block], out=x[i][block])
+
+    pools.over_blocks(run, len(fwd.x), work=2.0 * len(fwd.x) * sum(w.size for w in net.W[1:]))
     return x, basal

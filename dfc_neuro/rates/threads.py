@@ -1,24 +1,48 @@
-"""How many threads the matrix products use, and the pool that runs blocks of samples."""
+"""How many threads work, and on what: blocks of samples, or rows of a product.
+
+Threads are ours and matrix products inside them use one each.  A BLAS that has threads of its own
+keeps them spinning for a while after every product, where they take the processors from us (and
+from anybody else on the machine).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 from scipy import linalg  # noqa: F401  (Numba's matrix product lives in SciPy's BLAS)
 from threadpoolctl import ThreadpoolController
 
-WORTH_THREADS = 5e7  # floating-point operations of a forward pass from which BLAS threads pay
+Array = np.ndarray
+WORTH_THREADS = 1e7  # floating-point operations from which handing over to threads pays
+_own = threading.local()
+_most: list[int] = []
 
 
 def available() -> int:
-    """Return the number of processors this process may use."""
+    """Return the number of threads to use: the processors of this process, or what `use` says."""
+    if _most:
+        return _most[-1]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def use(threads: int | None) -> Iterator[None]:
+    """Use so many threads inside (None: all), and keep those of BLAS out of the way."""
+    _most.append(threads or available())
+    try:
+        with blas(1):
+            yield
+    finally:
+        _most.pop()
 
 
 @lru_cache(maxsize=1)
@@ -37,16 +61,51 @@ def blas(threads: int):
     return _controller().limit(limits=threads, user_api="blas")
 
 
-def over_blocks(run: Callable[[slice], None], samples: int, threads: int | None) -> None:
-    """Call `run` for a block of samples a thread, matrix products inside on one thread each."""
-    threads = max(1, min(threads or available(), samples // 8))
-    edges = [samples * i // threads for i in range(threads + 1)]
+def over_blocks(run: Callable[[slice], object], length: int, threads: int | None = None,
+                work: float = np.inf) -> None:
+    """Call `run` for a block of 0..length-1 a thread.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a slice.
+    length : int
+        How many samples or rows there are.
+    threads : int, optional
+        How many threads; what is available if not given.
+    work : float
+        Floating-point operations; where they are few, the calling thread does it all.
+    """
+    most = 1 if getattr(_own, "busy", False) or work < WORTH_THREADS else threads or available()
+    most = max(1, min(most, length // 8))
+    if most == 1:
+        run(slice(0, length))
+        return
+
+    def busy(block: slice) -> None:
+        _own.busy = True
+        try:
+            run(block)
+        finally:
+            _own.busy = False
+
+    edges = [length * i // most for i in range(most + 1)]
     with blas(1):
-        list((pool(threads).map if threads > 1 else map)(
-            run, [slice(lo, hi) for lo, hi in pairwise(edges)]))
+        list(pool(most).map(busy, [slice(lo, hi) for lo, hi in pairwise(edges)]))
 
 
-def blas_threads(sizes: tuple[int, ...], batch: int, threads: int | None) -> int:
-    """Return the BLAS threads for whole-batch products of a network: one where it is small."""
-    work = 2.0 * batch * sum(a * b for a, b in zip(sizes[1:], sizes, strict=False))
-    return (threads or available()) if work > WORTH_THREADS else 1
+def outer_sums(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
+    """Return left^T right, (n, m), for pairs of (B, n) and (B, m), rows of it on threads."""
+    outs = [np.empty((left.shape[1], right.shape[1]), left.dtype) for left, right in pairs]
+    rows = [left.shape[1] for left, _ in pairs]
+    work = sum(2.0 * left.size * right.shape[1] for left, right in pairs)
+
+    def run(part: slice) -> None:
+        # a share of the rows of every product; `part` counts in 1/1024
+        for (left, right), out, n in zip(pairs, outs, rows, strict=True):
+            lo, hi = n * part.start // 1024, n * part.stop // 1024
+            if hi > lo:
+                np.dot(left[:, lo:hi].T, right, out=out[lo:hi])
+
+    over_blocks(run, 1024, work=work)
+    return outs
