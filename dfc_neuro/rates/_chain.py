@@ -13,11 +13,21 @@ from dfc_neuro.rates._elementwise import options
 
 
 @njit(**options)
-def _dot(a, b):
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
+def _subtract(start, M, g, out):
+    """out = start - M g; two rows at a time, which hides the latency of the sums."""
+    n, width = M.shape
+    r = 0
+    while r < n:
+        pair = r + 1 < n
+        upper, lower = M[r], M[r + 1 if pair else r]
+        one, two = 0.0, 0.0
+        for j in range(width):
+            one += upper[j] * g[j]
+            two += lower[j] * g[j]
+        out[r] = start[r] - one
+        if pair:
+            out[r + 1] = start[r + 1] - two
+        r += 2
 
 
 @njit(**options)
@@ -64,5 +74,4 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
                     g_b[top + r] += k * (slow_b[r] - g_b[top + r])
                 for j in range(top - 1, -1, -1):
                     g_b[j] += k * (g_b[j + n] - g_b[j])
-            for r in range(n):
-                e_b[r] = e0[b, r] - _dot(M_b[r], g_b)
+            _subtract(e0[b], M_b, g_b, e_b)
