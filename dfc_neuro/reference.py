@@ -100,6 +100,9 @@ def record(protocol: RecordingProtocol, writer: Writer, seed: int, progress: boo
     if protocol.circuit is None:
         raise ProtocolError(f"{label}: on", f"'{protocol.on}' is not a circuit",
                             "reference cases run on a layered circuit")
+    if protocol.duration != "auto":
+        raise ProtocolError(f"{label}: duration", f"found {protocol.duration!r}",
+                            'a reference case has its own number of steps: leave it "auto"')
     case = open_case(dict(protocol.data), f"{label}: data")
     circuit = circuit_of(case, protocol)
     fwd = forward(case.net, case.x)
