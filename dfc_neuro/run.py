@@ -125,9 +125,10 @@ def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed:
     from dfc_neuro.rates import threads
 
     plan = make_plan(protocol, seed)
+    phase = plan.control_phase()
     numerics = protocol.numerics
     header |= {"method": protocol.method, "feedback": protocol.feedback,
-               "integrator": numerics.integrator, "dt": numerics.dt,
+               "integrator": phase.control.integrator if phase else None, "dt": numerics.dt,
                "precision": numerics.precision,
                "threads": numerics.threads or threads.available()}
     with Writer(path, header, force=force, resume=resume) as writer:

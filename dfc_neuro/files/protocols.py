@@ -267,11 +267,15 @@ class RecordingProtocol(Protocol):
 
 
 class LearningNumerics(Part):
-    """Engine, integrator, step (in units of tau_u) and precision of a learning experiment."""
+    """Engine, integrator, step (in units of tau_u) and precision of a learning experiment.
+
+    Without an integrator, forward weights that learn by DFC do so by the closed form of the time
+    average of Euler's steps ("averaged"), everything else by Euler's steps.
+    """
 
     engine: Literal["rates", "brian"] = "rates"
-    integrator: Literal["euler", "fast", "averaged"] = "fast"
-    dt: PositiveFloat = 0.05
+    integrator: Literal["euler", "fast", "averaged"] | None = None
+    dt: PositiveFloat = 0.02
     precision: Literal["float64", "float32"] = "float32"
     threads: PositiveInt | None = None
     bound: PositiveFloat | None = None

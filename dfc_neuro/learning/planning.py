@@ -26,7 +26,9 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
     where = f"{protocol.label}: phases.{name}"
     own = resolve.phase(protocol, name)
     assert own.circuit is not None
-    net, dt, integrator = layered(own.circuit), own.numerics.dt, own.numerics.integrator
+    net, dt = layered(own.circuit), own.numerics.dt
+    closed = table.learn == "W" and protocol.method == "dfc"
+    integrator = own.numerics.integrator or ("averaged" if closed else "euler")
     length = float(table.steps) if table.steps is not None else (table.duration or 0.0) / dt
     if not 2 <= round(min(length, MOST_STEPS + 1)) <= MOST_STEPS:
         raise ProtocolError(f"{where}.duration", f"holds {length:g} steps of dt = {dt:g}",
