@@ -19,6 +19,7 @@ __all__ = ["Case", "Measured", "Row", "Table", "bench", "control", "gemm_seconds
 
 PRODUCTS = 5  # matrix products of each kind; the best counts
 SLICE = 0.25  # seconds that a quick row is repeated in each round
+PAUSE = 0.1  # seconds after each row, in which the threads of its libraries stop spinning
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,12 @@ def bench(case: Case | None = None, wanted: list[Row] | None = None, *, quick: b
             tell(f"round {count + 1} of {rounds}: {kind[0]}, threads {kind[1]}")
             with threads.blas(kind[1]):
                 gemm[kind] = min(gemm[kind], products[kind]())
+            time.sleep(PAUSE)
             for row in here:
                 if (row.dtype, row.threads) == kind:
                     with limits(case, row):
                         seconds[row] = min(seconds[row], _repeat(jobs[row], SLICE))
+                    time.sleep(PAUSE)
     gave_way = {row: jobs[row].gave_way() for row in here}
     jobs.clear()
 

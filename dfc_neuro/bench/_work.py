@@ -140,4 +140,4 @@ def error(found: Array, expected: Array) -> float:
 
 def limits(case: Case, row: Row):
     """Return a context with the threads that training takes for the matrix products of a row."""
-    return threads.blas(threads.blas_threads(case.sizes, case.batch, row.threads))
+    return threads.use(row.threads)

@@ -1,5 +1,6 @@
 """Drawing functions and figures: what is drawn are the file's numbers, labelled, fit to print."""
 
+import json
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ EPOCHS = [0, 1, 2]
 TIMES = np.linspace(0, 2, 21)
 TIME = r"Time ($\tau_u$)"
 LABELS = {
+    "bench": {"Time per minibatch (ms)", "Part of GEMM rate", "DFC, Euler", "BP", "float32"},
     "quickstart": {"Epoch", "Error (%)", "Angle to update (°)", "Presynaptic rate", TIME},
     "control": {TIME, "Output $r_L$, change", "Controller $u$"},
     "voltages": {TIME, "Voltage change ($10^{-3}$)", "apical"},
@@ -123,12 +125,27 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     learning = _learning(folder / "quickstart.h5")
     return {
+        "bench": learning,  # which is not read: its table is results/bench.json
         "quickstart": learning,
         "control": learning,
         "voltages": learning,
         "escape": _escape(folder / "escape.h5"),
         "clopath_clamp": _clamp(folder / "clamp.h5"),
     }
+
+
+@pytest.fixture
+def bench_table(workdir):
+    """Leave a table of the benchmark where its figure looks for one."""
+    rows = [
+        {"method": method, "integrator": integrator, "feedback": "none", "dtype": dtype,
+         "threads": 2, "seconds": seconds, "fraction_of_gemm": fraction}
+        for method, integrator, dtype, seconds, fraction in (
+            ("dfc", "euler", "float32", 0.4, 0.6), ("dfc", "euler", "float64", 0.9, 0.5),
+            ("dfc", "averaged", "float32", 0.004, None), ("bp", "none", "float32", 0.002, 0.7))
+    ]
+    (workdir / "results").mkdir()
+    (workdir / "results" / "bench.json").write_text(json.dumps({"rows": rows}))
 
 
 def _line(ax, label):
@@ -217,7 +234,7 @@ def test_missing_recordings_are_named(results):
 
 
 @pytest.mark.parametrize("name", figure.names())
-def test_figures_are_fit_to_print(results, workdir, name):
+def test_figures_are_fit_to_print(results, workdir, bench_table, name):
     source = results[name].path
     paths = figure.draw([name], [source], workdir / "out")
     assert [p.name for p in paths] == [f"{name}.{kind}" for kind in ("pdf", "svg", "png")]
@@ -233,7 +250,7 @@ def test_figures_are_fit_to_print(results, workdir, name):
 
 
 @pytest.mark.parametrize("name", figure.names())
-def test_figures_are_labelled_and_readable(results, monkeypatch, workdir, name):
+def test_figures_are_labelled_and_readable(results, monkeypatch, workdir, bench_table, name):
     seen = []
     monkeypatch.setattr(
         Figure, "savefig", lambda self, path, **_: seen.append(self) or path.touch()
