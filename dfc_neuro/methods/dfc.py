@@ -33,7 +33,7 @@ def _averaged(batch: Minibatch) -> Step | None:
     if not applies(batch.rule) or control.sigma or control.sigma_output:
         return None
     mean = time_average(net, control, fwd, batch.delta, threads=batch.threads)
-    if not 2.0 * mean.estimate < TOLERANCE:
+    if not mean.estimate < TOLERANCE:
         return None
     good, bad = classify(mean.error, mean.u, fwd.r[-1], batch.delta, control.alpha)
     parts = [mean.x, mean.basal, mean.apical]

@@ -31,7 +31,7 @@ def _subtract(start, M, g, out):
 
 
 @njit(**options)
-def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, error):
+def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, error, total, square):
     """Step the loop of each sample to the last stored state.
 
     Parameters
@@ -46,6 +46,8 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
         For each layer the apically filtered control after its somatic filters; filled.
     u, u_int, u_slow, error : (B, n_L)
         Control, its integral part, the apically filtered control, and e = r_L* - r_L; filled.
+    total, square : (B, n_L)
+        Sums over time of the last layer's filtered control and of its square; filled.
     """
     dt, alpha, k_p, k, k_A = constants
     B, n, width = M.shape
@@ -58,6 +60,8 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
         int_b[:] = 0.0
         slow_b[:] = 0.0
         e_b[:] = e0[b]
+        total[b] = 0.0
+        square[b] = 0.0
         for _ in range(steps - 1):
             for r in range(n):
                 old = u_b[r]
@@ -75,3 +79,6 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
                 for j in range(top - 1, -1, -1):
                     g_b[j] += k * (g_b[j + n] - g_b[j])
             _subtract(e0[b], M_b, g_b, e_b)
+            for r in range(n):
+                total[b, r] += g_b[top + r]
+                square[b, r] += g_b[top + r] ** 2
