@@ -121,7 +121,7 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
         x, basal = _sweep(net, fwd, slope, shift, x_end, F.type(zeta))
         dr_L = phi_deviation(net.nonlinearities[-1], fwd.v[-1], fwd.r[-1], x[-1])
         step = (inverse @ (fixed - dr_L - control.alpha * w)[..., None])[..., 0]
-        size = float(np.linalg.norm(step) / max(np.linalg.norm(w), TINY))
+        size = float(np.linalg.norm(step)) / max(float(np.linalg.norm(w)), TINY)
         if newton:
             estimate = size + 20.0 * missed * (0.02 + spread)
         else:

@@ -150,7 +150,7 @@ def test_an_unstable_loop_is_stepped_and_stopped():
     fwd, delta = minibatch(net, 1e-2)
     net.Q = [-q for q in net.Q]
     control = replace(MNIST, steps=1000, integrator="averaged")
-    with pytest.raises(NumericalError, match="layer [123] passed"):
+    with pytest.raises(NumericalError, match=r"layer [123] passed"):
         dfc.update(Minibatch(net, fwd, delta, 1.0, control, RULE))
 
 
