@@ -44,6 +44,16 @@ def probe(plan: Plan) -> Split:
     return Split(data.x[rows], data.y[rows])
 
 
+def held_out(trainer: Trainer) -> dict[str, float]:
+    """Return loss and error on the validation samples, if there are any, and the test samples."""
+    out: dict[str, float] = {}
+    for name in ("validation", "test"):
+        split = getattr(trainer.plan.dataset, name)
+        if split is not None:
+            out[f"{name}_loss"], out[f"{name}_error"] = trainer.evaluate(split)
+    return out
+
+
 def epoch_metrics(trainer: Trainer, tally: Tally, diagnostics: list[str], samples: Split
                   ) -> dict[str, float]:
     """Return the metrics of one finished epoch."""
@@ -55,10 +65,7 @@ def epoch_metrics(trainer: Trainer, tally: Tally, diagnostics: list[str], sample
                 "not_converged": float(tally.neither)}
         if plan.averaged:
             out |= {"newton": float(tally.newton), "stepped": float(tally.stepped)}
-    for name in ("validation", "test"):
-        split = getattr(plan.dataset, name)
-        if split is not None:
-            out[f"{name}_loss"], out[f"{name}_error"] = trainer.evaluate(split)
+    out |= held_out(trainer)
     phase = plan.control_phase()
     if phase is None or not diagnostics:
         return out

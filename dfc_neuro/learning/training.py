@@ -31,7 +31,7 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     Returns
     -------
     dict
-        The measures: final and best errors, by name.
+        The measures: losses and errors at the end, by name.
     """
     diagnostics = measures.wanted(plan, f"{plan.label}: record.epochs.what")
     recorder = _Recorder(plan)
@@ -90,11 +90,7 @@ def _before(writer: Writer, trainer: Trainer, diagnostics: list[str], probe: Spl
 
 
 def _final(writer: Writer, trainer: Trainer) -> dict[str, float]:
-    plan, found = trainer.plan, {}
-    for name in ("validation", "test"):
-        split = getattr(plan.dataset, name)
-        if split is not None:
-            found[f"{name}_loss"], found[f"{name}_error"] = trainer.evaluate(split)
+    found = measures.held_out(trainer)
     for name, value in found.items():
         writer.put(f"measures/{name}", value, (), _unit(name))
     return found

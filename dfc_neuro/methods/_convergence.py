@@ -8,7 +8,6 @@ import numpy as np
 
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.rates.convergence import classify
-from dfc_neuro.rates.network import Forward
 from dfc_neuro.rates.simulate import Controlled, deviation, simulate
 
 Array = np.ndarray
@@ -35,7 +34,7 @@ def controlled(batch: Minibatch, learn: bool, first_output: bool = False
     good, bad = classify(error, end.u, r_L, start, batch.control.alpha)
     if learn and not batch.keep_unconverged and not good.all():
         if good.any():
-            kept = run(replace(batch, fwd=_some(batch.fwd, good), delta=batch.delta[good]),
+            kept = run(replace(batch, fwd=batch.fwd.part(good), delta=batch.delta[good]),
                        np.flatnonzero(good))
             share = batch.net.dtype.type(good.mean())
             end.dW, end.db = [a * share for a in kept.dW], [a * share for a in kept.db]
@@ -43,7 +42,3 @@ def controlled(batch: Minibatch, learn: bool, first_output: bool = False
             end.dW = [np.zeros_like(a) for a in end.dW]
             end.db = [np.zeros_like(a) for a in end.db]
     return end, good, bad
-
-
-def _some(fwd: Forward, which: Array) -> Forward:
-    return Forward(fwd.x[which], [v[which] for v in fwd.v], [r[which] for r in fwd.r])

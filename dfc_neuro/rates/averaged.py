@@ -100,8 +100,7 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     f, u, u_int, u_slow, e_end, spread = _run_chain(M, e0, control, threads)
     k, k_A = control.soma_step, control.apical_step
     beta, zeta = (1.0 / k - 1.0) / N, float(control.delayed) / N
-    late = 0.0 if control.proactive else 1.0
-    g = ((1.0 / k_A - 1.0) * u_slow + late * u) / N
+    g = ((1.0 / k_A - 1.0) * u_slow + (0.0 if control.proactive else u)) / N
 
     # what layers up to i do to the output through layer i, at the end: J_i x_{i,e}
     Jx = [sum((M[j] @ f[i - j, :, :, None])[..., 0] for j in range(i + 1))
@@ -112,13 +111,15 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     w = (inverse @ right[..., None])[..., 0]
 
     x_end = _last_somata(net, slope, [f_j.astype(F) for f_j in f])
+    # with delayed transmission the mean misses the last presynaptic deviation
+    late = [F.type(zeta) * D * x for D, x in zip(slope, x_end, strict=True)] if zeta else None
     started, left = np.linalg.norm(e0, axis=1), np.linalg.norm(e_end, axis=1)
     missed = 0.0
     newton = False
     while True:
         apical = [w.astype(F) @ Q.T for Q in net.Q]
         shift = [a - F.type(beta) * end for a, end in zip(apical, x_end, strict=True)]
-        x, basal = _sweep(net, fwd, slope, shift, x_end, F.type(zeta))
+        x, basal = sweep(net, fwd, shift, late)
         dr_L = phi_deviation(net.nonlinearities[-1], fwd.v[-1], fwd.r[-1], x[-1])
         step = (inverse @ (fixed - dr_L - control.alpha * w)[..., None])[..., 0]
         size = float(np.linalg.norm(step)) / max(float(np.linalg.norm(w)), TINY)
@@ -172,18 +173,3 @@ def _last_somata(net: Network, slope: list[Array], f: list[Array]) -> list[Array
         below = here
         ends.append(here[0])
     return ends
-
-
-def _sweep(net: Network, fwd: Forward, slope: list[Array], shift: list[Array],
-           x_end: list[Array], zeta: float) -> tuple[list[Array], list[Array]]:
-    """Return mean deviations of somata and basal compartments for mean differences `shift`."""
-    if not zeta:
-        return sweep(net, fwd, shift)
-    late = [zeta * D * x for D, x in zip(slope, x_end, strict=True)]
-    x, basal = [shift[0]], [np.zeros_like(shift[0])]
-    for i in range(1, net.depth):
-        below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1], fwd.r[i - 1], x[-1])
-        below -= late[i - 1]
-        basal.append(below @ net.W[i].T)
-        x.append(basal[-1] + shift[i])
-    return x, basal

@@ -97,19 +97,13 @@ def _drive(J: list[Array], C: Array) -> list[Array]:
     return [(C_i.T @ J_i).T for C_i, J_i in zip(turned, J, strict=True)][::-1]
 
 
-def _cut(fwd: Forward, block: slice) -> Forward:
-    return Forward(fwd.x[block], [v[block] for v in fwd.v], [r[block] for r in fwd.r])
-
-
 def _over(blocks: list[Forward], work: Callable, threads: int | None) -> list:
     """Apply `work` to every block, over threads; numbers that overflow are found afterwards."""
     def quiet(block: Forward):
         with np.errstate(over="ignore", invalid="ignore"):
             return work(block)
 
-    workers = min(threads or pools.available(), len(blocks))
-    with pools.blas(1):
-        return list((pools.pool(workers).map if workers > 1 else map)(quiet, blocks))
+    return pools.over(quiet, blocks, threads)
 
 
 def _total(found: list[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:
@@ -153,10 +147,10 @@ def moments(net: Network, control: Control, fwd: Forward, *, terms: int | None =
     """
     check(net, control)
     size = max(4, min(BLOCK, BLOCK * 256 // net.sizes[-1]**2))  # bounds the memory of wide outputs
-    blocks = [_cut(fwd, slice(lo, lo + size)) for lo in range(0, len(fwd.x), size)]
+    blocks = [fwd.part(slice(lo, lo + size)) for lo in range(0, len(fwd.x), size)]
     error, order = 0.0, 0
     if terms != 0:
-        error, order = _choose(net, control, _cut(fwd, slice(0, PROBED)), terms)
+        error, order = _choose(net, control, fwd.part(slice(0, PROBED)), terms)
     if order:
         series = coefficients(control, net.depth, order)
 

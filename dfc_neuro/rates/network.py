@@ -67,6 +67,10 @@ class Forward:
     v: list[Array]
     r: list[Array]
 
+    def part(self, which: Array | slice) -> Forward:
+        """Return the pass of some of the samples."""
+        return Forward(self.x[which], [v[which] for v in self.v], [r[which] for r in self.r])
+
     @property
     def presynaptic(self) -> list[Array]:
         """r_0, ..., r_{L-1}."""
@@ -121,8 +125,7 @@ def backprop(net: Network, fwd: Forward, delta: Array) -> Update:
     errors = [np.empty_like(v) for v in fwd.v]
 
     def run(block: slice) -> None:
-        here = Forward(fwd.x[block], [v[block] for v in fwd.v], [r[block] for r in fwd.r])
-        slope = slopes(net, here)
+        slope = slopes(net, fwd.part(block))
         np.multiply(delta[block], slope[-1], out=errors[-1][block])
         for i in range(net.depth - 1, 0, -1):
             np.dot(errors[i][block], net.W[i], out=errors[i - 1][block])

@@ -184,10 +184,7 @@ def simulate(
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble
 
-    threads = min(threads or pools.available(), len(blocks))
-    with pools.blas(1):
-        over = pools.pool(threads).map if threads > 1 else map
-        done = list(over(run, blocks))
+    done = pools.over(run, blocks, threads)
 
     troubles = [d[4] for d in done if d[4][0]]
     if troubles:

@@ -66,10 +66,12 @@ def steady_control(net: Network, fwd: Forward, delta: Array, alpha: float,
     return np.linalg.solve(gain, delta[..., None].astype(np.float64))[..., 0].astype(net.dtype)
 
 
-def sweep(net: Network, fwd: Forward, shift: list[Array]) -> tuple[list[Array], list[Array]]:
+def sweep(net: Network, fwd: Forward, shift: list[Array], late: list[Array] | None = None
+          ) -> tuple[list[Array], list[Array]]:
     """Add `shift` to every layer's voltage and run forward: v_i = shift_i + W_i r_{i-1} + b_i.
 
-    Returns the deviations of soma and basal compartment from the feedforward state.
+    With `late`, r_{i-1} - late_{i-1} takes the place of r_{i-1}.  Returns the deviations of soma
+    and basal compartment from the feedforward state.
     """
     x = [np.empty_like(s) for s in shift]
     basal = [np.zeros_like(shift[0]), *(np.empty_like(s) for s in shift[1:])]
@@ -79,6 +81,8 @@ def sweep(net: Network, fwd: Forward, shift: list[Array]) -> tuple[list[Array], 
             if i:
                 below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1][block],
                                       fwd.r[i - 1][block], x[i - 1][block])
+                if late is not None:
+                    below -= late[i - 1][block]
                 np.dot(below, net.W[i].T, out=basal[i][block])
             np.add(basal[i][block], s[block], out=x[i][block])
 

@@ -14,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from scipy import linalg  # noqa: F401  (Numba's matrix product lives in SciPy's BLAS)
 from threadpoolctl import ThreadpoolController
 
 Array = np.ndarray
+T = TypeVar("T")
+R = TypeVar("R")
 WORTH_THREADS = 1e7  # floating-point operations from which handing over to threads pays
 _own = threading.local()
 _most: list[int] = []
@@ -61,6 +64,21 @@ def blas(threads: int):
     return _controller().limit(limits=threads, user_api="blas")
 
 
+def over(work: Callable[[T], R], items: Sequence[T], threads: int | None = None) -> list[R]:
+    """Return `work` of every item, in order: items over threads, one BLAS thread in each."""
+    most = 1 if getattr(_own, "busy", False) else min(threads or available(), len(items))
+
+    def busy(item: T) -> R:
+        _own.busy = True
+        try:
+            return work(item)
+        finally:
+            _own.busy = False
+
+    with blas(1):
+        return list(pool(most).map(busy, items) if most > 1 else map(work, items))
+
+
 def over_blocks(run: Callable[[slice], object], length: int, threads: int | None = None,
                 work: float = np.inf) -> None:
     """Call `run` for a block of 0..length-1 a thread.
@@ -82,16 +100,8 @@ def over_blocks(run: Callable[[slice], object], length: int, threads: int | None
         run(slice(0, length))
         return
 
-    def busy(block: slice) -> None:
-        _own.busy = True
-        try:
-            run(block)
-        finally:
-            _own.busy = False
-
     edges = [length * i // most for i in range(most + 1)]
-    with blas(1):
-        list(pool(most).map(busy, [slice(lo, hi) for lo, hi in pairwise(edges)]))
+    over(run, [slice(lo, hi) for lo, hi in pairwise(edges)], most)
 
 
 def outer_sums(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
