@@ -174,6 +174,11 @@ def start(model: schema.Constants, value: object, where: str, known: Known,
     return quantity
 
 
+def _is_condition(value: object) -> bool:
+    """Whether a text compares, as ``V_m > V_th`` does."""
+    return isinstance(value, str) and ("<" in value or ">" in value)
+
+
 def _statements(model: schema.Constants, texts: tuple[str, ...], key: str, known: Known,
                 targets: Known) -> None:
     where = f"{model.label}: {key}"
@@ -255,7 +260,8 @@ def _reads_of_cell(cell: schema.Cell, known: dict[str, Dimension | None]) -> Non
         where = f"{cell.label}: refractory"
         if cell.spike is None:
             raise ModelError(where, "the cell does not spike", "add spike = { when = ... }")
-        start(cell, cell.refractory, where, known, _SECOND)
+        start(cell, cell.refractory, where, known,
+              DIMENSIONLESS if _is_condition(cell.refractory) else _SECOND)
     _initial(cell, cell.initial, states, known)
     for name in cell.variants:
         if name in cell.parameters:
