@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -121,6 +122,7 @@ def cell_group(
                     varied[key], size // len(varied[key]))
             else:
                 setattr(group, key, brian_quantity(value))
+        _release(group, cell)
         for voltage in voltages:
             group.variables[f"free_{voltage}"].get_value()[:] = 1.0
         _start(group, cell)
@@ -132,18 +134,32 @@ def _start(group: b2.NeuronGroup, model) -> None:
         setattr(group, variable, start(value, model))
 
 
-def _spiking(cell) -> dict[str, str]:
+def _spiking(cell) -> dict[str, Any]:
     """Return threshold, reset and refractoriness as Brian2 takes them."""
     if cell.spike is None:
         return {}
     reset = statements_of(cell, cell.spike.reset, "spike.reset")
-    options = {
+    options: dict[str, Any] = {
         "threshold": grammar.write(cell.expression(cell.spike.when, "spike.when")),
         "reset": "\n".join(line for _, line in reset),
     }
     if cell.refractory is not None:
         options["refractory"] = start(cell.refractory, cell)
+    if cell.spike.release:
+        # a spike counts from the start of its step, what follows it from the end
+        options["refractory"] = f"{options['refractory']} + dt"
+        options["events"] = {"release": f"timestep(t - lastspike, dt) == timestep("
+                                        f"{options['refractory']}, dt)"}
     return options
+
+
+def _release(group: b2.NeuronGroup, cell) -> None:
+    """Let the statements of ``spike.release`` run first in the step that ends the dead time."""
+    if cell.spike is not None and cell.spike.release:
+        group.set_event_schedule("release", when="start")
+        group.run_on_event("release", "\n".join(
+            line for _, line in statements_of(cell, cell.spike.release, "spike.release")),
+            when="before_groups")
 
 
 def controller_group(

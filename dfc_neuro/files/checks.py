@@ -256,6 +256,10 @@ def _reads_of_cell(cell: schema.Cell, known: dict[str, Dimension | None]) -> Non
         tree = cell.expression(cell.spike.when, "spike.when")
         _fits(tree, known, f"{cell.label}: spike.when", DIMENSIONLESS)
         _statements(cell, cell.spike.reset, "spike.reset", known, states)
+        _statements(cell, cell.spike.release, "spike.release", known, states)
+        if cell.spike.release and cell.refractory is None:
+            raise ModelError(f"{cell.label}: spike.release", "the cell is never refractory",
+                             "add refractory = \"2 ms\"")
     if cell.refractory is not None:
         where = f"{cell.label}: refractory"
         if cell.spike is None:

@@ -131,10 +131,11 @@ class Compartment(Part):
 
 
 class Spike(Part):
-    """When a cell spikes, and the statements that follow."""
+    """When a cell spikes, the statements that follow, and those at the end of its dead time."""
 
     when: str
     reset: Texts = ()
+    release: Texts = ()
 
 
 class Cell(Constants):
