@@ -49,9 +49,10 @@ def test_spikes_are_those_of_nest(result):
     for current, expected in NEST.items():
         found = spikes["time"].values[spikes["condition"].values == f"current={current}"] * 1e3
         assert len(found) == len(expected)
-        # a spike is seen at the end of a step: each interval may be longer by up to one
+        # a spike is seen at the end of a step: each interval may be longer by up to one; one that
+        # creeps to threshold by more
         np.testing.assert_allclose(np.diff(found, prepend=0), np.diff(expected, prepend=0),
-                                   atol=0.055)
+                                   atol=0.055, rtol=1e-3)
 
 
 def test_voltage_adaptation_and_filter_are_those_of_nest(result):
