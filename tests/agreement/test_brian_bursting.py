@@ -29,9 +29,15 @@ on = "naud_sprekeler"
 duration = "200 ms"
 numerics = { method = "rk4", dt = "0.1 ms" }
 stimuli.pulse = { type = "step", at = "soma", amplitude = "2 nA", from = "50 ms", to = "55 ms" }
-stimuli.drive = { type = "step", at = "apical", amplitude = "400 pA", from = "50 ms", to = "150 ms" }
-record.fired = { what = "spikes" }
-record.voltage = { what = "V_m_apical" }
+[stimuli.drive]
+type = "pulse"
+at = "apical"
+amplitude = "400 pA"
+start = "50 ms"
+width = "100 ms"
+[record]
+fired = { what = "spikes" }
+voltage = { what = "V_m_apical" }
 [conditions]
 both = {}
 pulse = { "stimuli.drive.amplitude" = "0 pA" }
@@ -115,8 +121,10 @@ numerics = { method = "rk2", dt = "0.5 ms" }
 stimuli.b = { type = "step", at = "basal", amplitude = "450 pA" }
 stimuli.s = { type = "step", at = "soma", amplitude = "{soma}" }
 over.soma = ["0 nA", "3.15 nA"]
-record.state = { what = ["V_m_basal", "V_m_soma", "V_predicted", "rate", "prediction", "slope"], every = "1 s" }
 record.fired = { what = "spikes" }
+[record.state]
+what = ["V_m_basal", "V_m_soma", "V_predicted", "rate", "prediction", "slope"]
+every = "1 s"
 """)
     state = {k: result["state"][k].values[-1, :, 0] for k in ("V_m_basal", "V_m_soma",
              "V_predicted", "rate", "prediction", "slope")}
