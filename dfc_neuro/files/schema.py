@@ -26,7 +26,7 @@ from dfc_neuro.errors import near
 from dfc_neuro.files import text, units
 from dfc_neuro.files.dimensions import dimension, evaluate
 from dfc_neuro.files.units import Dimension, Quantity
-from dfc_neuro.files.values import Connect, Read, Start, Texts, Value, Weights
+from dfc_neuro.files.values import Connect, Read, RuleName, Start, Texts, Value, Weights
 
 
 class Part(BaseModel):
@@ -287,7 +287,7 @@ class Projection(Part):
     to: str
     connect: Connect = "all"
     w: Weights = 1.0
-    rule: str | None = None
+    rule: RuleName = None
     synapse: str | None = None
     scale: Value = 1
     delay: Value | None = None
