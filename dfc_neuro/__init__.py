@@ -11,8 +11,9 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 # name: module that holds it; imported when it is asked for, so that importing this costs nothing
-_PUBLIC = {"run": "dfc_neuro.run", "load": "dfc_neuro.files", "Result": "dfc_neuro.results"}
-__all__ = ["Result", "__version__", "load", "plot", "run"]
+_PUBLIC = {"run": "dfc_neuro.run", "load": "dfc_neuro.files", "Result": "dfc_neuro.results",
+           "sweep": "dfc_neuro.sweep"}
+__all__ = ["Result", "__version__", "load", "plot", "run", "sweep"]
 
 
 class _Package(ModuleType):

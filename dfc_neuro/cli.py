@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +82,67 @@ def run(protocol: str, out: str | None, seed: int | None, assignments: tuple[str
 
     if resume and force:
         raise InputError("--resume, --force", "are given together", "choose one of the two")
-    keys: dict[str, Any] = {}
-    for assignment in assignments:
-        key, value = parse_assignment(assignment)
-        if key in keys:
-            raise InputError(f"--set {key}", "is given twice")
-        keys[key] = value
+    keys = _once("--set", map(parse_assignment, assignments))
     _say_what_happens()
     result = run_protocol(protocol, out=out, seed=seed, keys=keys, quick=quick, resume=resume,
                           force=force)
     for line in _measures(result):
         click.echo(line)
     click.echo(f"result {result.path}")
+
+
+def _once(option: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f"{option} {key}", "is given twice")
+        found[key] = value
+    return found
+
+
+@main.command()
+@click.argument("protocol")
+@click.option("--over", "axes", multiple=True, metavar="KEY=V1,V2",
+              help="Values of a key, as a comma list or TOML array; may be given many times.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+              help="Seeds 0 to N-1 at every point.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+              help="Set a key in all runs; may be given many times.")
+@click.option("--scheduler", metavar="ADDRESS",
+              help="A running Dask scheduler, tcp://HOST:PORT; else a cluster on this machine.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N",
+              help="Processes on this machine; as many as processors if not given.")
+@click.option("--quick", is_flag=True, help="The small size that the protocol names.")
+def sweep(protocol: str, axes: tuple[str, ...], seeds: int, assignments: tuple[str, ...],
+          scheduler: str | None, workers: int | None, quick: bool) -> None:
+    """Run a grid in parallel; the same command goes on with what is unfinished."""
+    from dfc_neuro.files.keys import parse_assignment
+    from dfc_neuro.sweep import sweep as sweep_protocol
+    from dfc_neuro.sweep._grid import parse_over
+
+    if scheduler is not None and workers is not None:
+        raise InputError("--scheduler, --workers", "are given together",
+                         "--workers is for a cluster on this machine")
+    over = _once("--over", map(parse_over, axes))
+    keys = _once("--set", map(parse_assignment, assignments))
+    _say_what_happens()
+    done = sweep_protocol(protocol, over=over, seeds=seeds, keys=keys, quick=quick,
+                          scheduler=scheduler, workers=workers)
+    for line in done.summary():
+        click.echo(line)
+    click.echo(f"{len(done.runs)} runs: " + ", ".join(
+        f"{sum(run.status == status for run in done.runs)} {said}" for status, said in
+        (("done", "done now"), ("found", "there already"), ("failed", "failed"))))
+    click.echo(f"index {_near(done.index)}")
+    for run in done.failed:
+        click.echo(f"dfc-neuro: {run.point.title}: {run.message.strip()}", err=True)
+    if done.failed:
+        sys.exit(1)
+
+
+def _near(path: Path) -> Path:
+    """Return a path as seen from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _measures(result: Any) -> list[str]:

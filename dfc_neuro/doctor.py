@@ -17,7 +17,8 @@ from dfc_neuro.files import library
 
 CORE = ("brian2", "numpy", "numba", "scipy", "h5py", "matplotlib", "tqdm", "pydantic", "click",
         "tomli-w", "threadpoolctl", "scikit-learn")
-EXTRAS = {"xarray": "labelled arrays of results: pip install 'dfc-neuro[xarray]'"}
+EXTRAS = {"xarray": "labelled arrays of results: pip install 'dfc-neuro[xarray]'",
+          "distributed": "grids of runs: pip install 'dfc-neuro[cluster]'"}
 
 
 def report(echo: Callable[[str], object] = print) -> int:

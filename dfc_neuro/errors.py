@@ -59,6 +59,10 @@ class ResultsError(InputError):
     """A result file is missing, damaged, or in the way."""
 
 
+class BusyError(ResultsError):
+    """Another process writes this result file."""
+
+
 class NumericalError(DfcNeuroError):
     """A simulation left its bounds; the message names where and when."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dfc_neuro.measures import check_measures, measures
 from dfc_neuro.results import Result, Writer, default_path
 
 log = logging.getLogger(__name__)
+TOLD = ("summary", "references", "departures")  # of a file; they change no number
 
 
 def run(
@@ -28,7 +30,7 @@ def run(
     quick: bool = False,
     resume: bool = False,
     force: bool = False,
-    progress: bool = True,
+    progress: bool | Callable[[int, int], object] = True,
     **more: Any,
 ) -> Result:
     """Run a protocol by name or path.
@@ -48,8 +50,9 @@ def run(
         The small size of the protocol's ``[quick]`` table.
     resume, force : bool
         Go on with an unfinished run; replace a finished one.
-    progress : bool
-        Whether to show a progress bar.
+    progress : bool or callable
+        Whether to show a progress bar; or what is told, in a learning run, how many of its
+        passes over the data are done, and how many there are.
 
     Returns
     -------
@@ -64,8 +67,7 @@ def run(
     """
     resolved = resolve.protocol(protocol, {**(keys or {}), **more}, quick=quick)
     number = 0 if seed is None else int(seed)
-    path = Path(out) if out is not None else default_path(
-        _description(resolved), number, resolved.name)
+    path = Path(out) if out is not None else place(resolved, number)
     header: dict[str, Any] = {
         "name": resolved.name,
         "kind": resolved.kind,
@@ -78,7 +80,7 @@ def run(
     if isinstance(resolved, LearningProtocol):
         _learn(resolved, path, header, number, resume, force, progress)
     else:
-        _record(resolved, path, header, number, resume, force, progress)
+        _record(resolved, path, header, number, resume, force, progress is True)
     log.info("ran %s in %.1f s", resolved.name, time.monotonic() - began)
     return Result(path)
 
@@ -86,8 +88,12 @@ def run(
 def result_path(protocol: str | Path, *, seed: int | None = None,
                 keys: dict[str, Any] | None = None, quick: bool = False) -> Path:
     """Return where `run` with these arguments writes its result by default."""
-    resolved = resolve.protocol(protocol, keys or {}, quick=quick)
-    return default_path(_description(resolved), 0 if seed is None else int(seed), resolved.name)
+    return place(resolve.protocol(protocol, keys or {}, quick=quick), seed or 0)
+
+
+def place(resolved: Protocol, seed: int) -> Path:
+    """Return where the result of a resolved protocol lies by default."""
+    return default_path(_description(resolved), seed, resolved.name)
 
 
 def _model(protocol: Protocol) -> dict[str, Any]:
@@ -106,7 +112,15 @@ def _model(protocol: Protocol) -> dict[str, Any]:
 
 
 def _description(protocol: Protocol) -> dict[str, Any]:
-    return {"protocol": _plain(protocol.source), "model": _plain(_model(protocol))}
+    """Return what a run computes: its protocol and model without what is only told of them."""
+    return _bare({"protocol": _plain(protocol.source), "model": _plain(_model(protocol))})
+
+
+def _bare(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    told = TOLD if "kind" in value else ()
+    return {k: _bare(v) for k, v in value.items() if k not in told}
 
 
 def _plain(value: Any) -> Any:
@@ -119,7 +133,7 @@ def _plain(value: Any) -> Any:
 
 
 def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed: int, resume: bool,
-           force: bool, progress: bool) -> None:
+           force: bool, progress: bool | Callable[[int, int], object]) -> None:
     from dfc_neuro.learning.planning import make_plan
     from dfc_neuro.learning.training import train
     from dfc_neuro.rates import threads

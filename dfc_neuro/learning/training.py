@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,11 @@ CONTROL = ("u", "r_output", "target")
 CHANGES = ("mismatch", "weight_change", "rate_pre")
 
 
-def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]:
+def train(plan: Plan, writer: Writer, progress: bool | Callable[[int, int], object] = True
+          ) -> dict[str, float]:
     """Run a plan, or what is left of it, and write its result.
+
+    `progress` is whether to show a bar, or is told how many passes are done, and of how many.
 
     Returns
     -------
@@ -42,8 +46,8 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
     else:
         _epoch(writer, recorder, trainer, 0, diagnostics, probe)
     saved = time.monotonic()
-    bar = tqdm(total=len(plan.passes), initial=trainer.done, disable=not progress, unit="pass",
-               desc=plan.method_name)
+    bar = tqdm(total=len(plan.passes), initial=trainer.done, unit="pass",
+               disable=progress is not True, desc=plan.method_name)
     with bar, threads.use(plan.threads):
         for one in plan.passes[trainer.done:]:
             trainer.run(one)
@@ -54,6 +58,8 @@ def train(plan: Plan, writer: Writer, progress: bool = True) -> dict[str, float]
             elif before_first:
                 _before(writer, trainer, diagnostics, probe)
             bar.update()
+            if callable(progress):
+                progress(trainer.done, len(plan.passes))
             if time.monotonic() - saved > CHECKPOINT_EVERY:
                 writer.checkpoint(trainer.save())
                 saved = time.monotonic()

@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from dfc_neuro.errors import ResultsError
+from dfc_neuro.errors import BusyError
 
 
 class Lock:
@@ -15,7 +15,7 @@ class Lock:
 
     Raises
     ------
-    ResultsError
+    BusyError
         If another process holds the lock.
     """
 
@@ -27,7 +27,7 @@ class Lock:
                 raise BlockingIOError
         except BlockingIOError:
             self.close()
-            raise ResultsError(
+            raise BusyError(
                 str(target),
                 "is being written by another process",
                 "wait for it, or choose another file with -o",

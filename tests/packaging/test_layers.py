@@ -11,6 +11,8 @@ import pytest
 ONLY_IN = {
     "brian2": "brian/",
     "numba": "rates/",
+    "dask": "sweep/",
+    "distributed": "sweep/",
 }
 # Names by which Brian2's global state is reached; one module holds them.
 GLOBAL_STATE = {"prefs", "device", "set_device", "get_device", "defaultclock", "all_devices"}
@@ -105,7 +107,8 @@ def test_the_library_never_imports_models_protocols_or_figures(trees):
     ids=["import", "help"],
 )
 def test_a_start_imports_no_heavy_library(statement, workdir):
-    heavy = ["brian2", "numba", "scipy", "sklearn", "matplotlib", "xarray", "sympy"]
+    heavy = ["brian2", "numba", "scipy", "sklearn", "matplotlib", "xarray", "sympy", "dask",
+             "distributed"]
     listing = f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     code = f"{statement}\nimport json, sys\n{listing}"
     done = subprocess.run(
