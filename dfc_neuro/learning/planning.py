@@ -115,6 +115,9 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
         if phase.learn == "Q" and not phase.own_output:
             raise ProtocolError(f"{label}: phases.{phase.name}.target", "is the loss",
                                 'feedback weights learn with target = "own_output"')
+        if phase.learn == "Q" and protocol.feedback == "fixed_point" and phase.rule.bounds:
+            raise EngineError(f"{label}: feedback", "'fixed_point' solves for weights without "
+                              "bounds, and the rule has some", 'set feedback = "learned"')
     dataset = get("datasets", protocol.data["name"], f"{label}: data.name").load(
         dict(protocol.data), seed, f"{label}: data")
     check_sizes(dataset, net.sizes, f"{label}: layers")

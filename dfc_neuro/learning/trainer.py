@@ -110,6 +110,7 @@ class Trainer:
         optimiser.apply(
             [part[i] for part in (self.net.W, self.net.b) for i in trained],
             [part[i] for part in (step.update.dW, step.update.db) for i in trained])
+        _keep_within(one.phase.rule.bounds, [self.net.W[i] for i in trained])
         if not one.epoch:
             return
         tally, weight = self.tally, 1 if self.plan.as_published else len(part.x)
@@ -137,6 +138,7 @@ class Trainer:
         trained = self.plan.layered.trained_feedback
         optimiser = self._optimiser("Q", "after" if one.epoch else "before")
         optimiser.apply([net.Q[i] for i in trained], [ascent[i] for i in trained])
+        _keep_within(one.phase.rule.bounds, [net.Q[i] for i in trained])
 
     def _solve_feedback(self, one: Pass, x: Array) -> None:
         """Put Q where training by the expected update would end, weight decay included."""
@@ -200,6 +202,12 @@ class Trainer:
             found.append((loss, errors(plan.loss, r, y)))
         loss, error = np.mean(found, axis=0)
         return float(loss), float(error)
+
+
+def _keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> None:
+    if bounds is not None:
+        for w in weights:
+            np.clip(w, bounds[0], bounds[1], out=w)
 
 
 def _target(y: Array, dtype: np.dtype) -> Array:

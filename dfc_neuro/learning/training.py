@@ -14,6 +14,7 @@ from dfc_neuro.datasets._dataset import Split
 from dfc_neuro.errors import ProtocolError
 from dfc_neuro.learning import measures
 from dfc_neuro.learning.plan import Plan
+from dfc_neuro.learning.rule_notes import announce
 from dfc_neuro.learning.trainer import Tally, Trainer
 from dfc_neuro.rates import threads
 from dfc_neuro.rates.averaged import TOLERANCE
@@ -41,6 +42,7 @@ def train(plan: Plan, writer: Writer, progress: bool | Callable[[int, int], obje
     recorder = _Recorder(plan)
     trainer = Trainer(plan)
     probe = measures.probe(plan)
+    announce(trainer, probe)
     if writer.state is not None:
         trainer.restore(writer.state)
     else:

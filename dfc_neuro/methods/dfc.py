@@ -17,7 +17,8 @@ def update(batch: Minibatch) -> Step:
     """Return the rule's mean over the stored states of the phase (Meulemans et al. 2021).
 
     With the integrator "averaged" it comes from the closed form where that applies and its
-    estimated error is small, and from Euler steps otherwise; the step says which it was.
+    estimated error is small, and from Euler steps otherwise; the step says which it was.  A rule
+    that runs a synapse at a time is read once, at the average of the states.
     """
     if batch.control.integrator == "averaged":
         step = _averaged(batch)
@@ -30,7 +31,7 @@ def update(batch: Minibatch) -> Step:
 
 def _averaged(batch: Minibatch) -> Step | None:
     net, fwd, control = batch.net, batch.fwd, batch.control
-    if not applies(batch.rule) or control.sigma or control.sigma_output:
+    if not (applies(batch.rule) or batch.rule.by_synapse) or control.sigma or control.sigma_output:
         return None
     mean = time_average(net, control, fwd, batch.delta, threads=batch.threads)
     if not mean.estimate < TOLERANCE:

@@ -96,30 +96,41 @@ def store(sizes, first, S, at, u, x, basal, apical, dr, trace):
 
 
 @njit(**options)
-def flush(sizes, first, w_first, S, held, rows, slots, terms, bias, feedback, post, pre,
+def add_states(x, basal, apical, sums):
+    """Add one state to sums over time, three arrays; or to none where they are empty."""
+    for f in range(sums[0].size):
+        sums[0][f] += x[f]
+        sums[1][f] += basal[f]
+        sums[2][f] += apical[f]
+
+
+@njit(**options)
+def flush(sizes, first, w_first, S, held, rows, slots, terms, sums, feedback, post, pre,
           input_sum, scratch, dW, db):
     """Add the products of `held` states to the sums over time."""
-    n_L, filled = sizes[-1], held * S
-    for i in range(sizes.size - 1):
+    depth, n_L, filled = sizes.size - 1, sizes[-1], held * S
+    size = n_L * first[depth] if feedback else w_first[depth]
+    for i in range(depth):
         n = sizes[i + 1]
         base = slots[0] * rows * first[i]
         for a in range(slots[0]):
             factor = post[base + a * rows * n:base + (a + 1) * rows * n]
-            if a == bias:
-                sums = db[first[i]:first[i + 1]]
+            if sums[a]:
+                total = db[a * first[depth] + first[i]:a * first[depth] + first[i + 1]]
                 for row in range(filled):
                     for j in range(n):
-                        sums[j] += factor[row * n + j]
+                        total[j] += factor[row * n + j]
             if i == 0 and not feedback:  # the input is constant: its product comes at the end
-                sums = input_sum[a * S * n:(a + 1) * S * n]
+                total = input_sum[a * S * n:(a + 1) * S * n]
                 for h in range(held):
                     for j in range(S * n):
-                        sums[j] += factor[h * S * n + j]
+                        total[j] += factor[h * S * n + j]
         if i == 0 and not feedback:
             continue
         m = n_L if feedback else sizes[i]
         out_first = n_L * first[i] if feedback else w_first[i]
         below = 0 if feedback else slots[1] * rows * first[i - 1]
         for j in range(terms.shape[0]):
-            add_outer(post[base + terms[j, 0] * rows * n:], pre[below + terms[j, 1] * rows * m:],
-                      filled, n, m, scratch, dW[out_first:out_first + n * m])
+            at = terms[j, 0] * size + out_first
+            add_outer(post[base + terms[j, 1] * rows * n:], pre[below + terms[j, 2] * rows * m:],
+                      filled, n, m, scratch, dW[at:at + n * m])

@@ -10,14 +10,22 @@ The layout of its flat arrays is that of :mod:`dfc_neuro.rates._blocks`.
 import numpy as np
 from numba import njit
 
-from dfc_neuro.rates._blocks import CHUNK, add_outer, flush, network_step, offsets, store
+from dfc_neuro.rates._blocks import (
+    CHUNK,
+    add_outer,
+    add_states,
+    flush,
+    network_step,
+    offsets,
+    store,
+)
 from dfc_neuro.rates._elementwise import control_step, deviation, largest, options
 
 # --- what a rule file fills in ---------------------------------------------------------------
 POST_SLOTS = 1  # different postsynaptic factors
 PRE_SLOTS = 1  # different presynaptic factors
-TERMS = ((0, 0),)  # dw/dt = sum over terms of post[a] * pre[b]
-BIAS_SLOT = 0  # the postsynaptic factor that is db/dt; -1 for none
+PRODUCTS = ((0, 0, 0),)  # (c, a, b): post[a] * pre[b] is added to sum number c
+SUMS = (True,)  # whether a postsynaptic factor is wanted summed over samples, as for db/dt
 FEEDBACK = False  # presynaptic side: the controller (Q) or the layer below (W)
 
 
@@ -31,6 +39,12 @@ def post_factors(x, basal, apical, dr, dp, r, v, gain, p, out, stride):
 def pre_factors(rate, u, u_next, p, out, stride):
     for i in range(rate.size):
         out[i] = rate[i]
+
+
+@njit(**options)
+def weight_factors(w, p, out, stride):
+    for i in range(w.size):
+        out[i] = 1.0
 
 
 # --- end of what a rule file fills in ----------------------------------------------------------
@@ -81,9 +95,12 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
         T, delayed, proactive, kind of noise (0 none, 1 given, 2 made), record every, learn.
     noise : (T - 1, S, sum n_i) or empty
     p : the rule's parameters
-    dW, db : flat, the sums over samples and time of the rule's products.
-    end : 4 flat arrays
-        u, and x, basal, apical blocks of the last state; filled.
+    dW, db : flat
+        Sums over samples and time: of the rule's products, one after the other; of its
+        postsynaptic factors.
+    end : 7 flat arrays
+        u, and x, basal, apical blocks of the last state; x, basal, apical summed over the stored
+        states, or empty arrays; filled.
     trace : 5 arrays (stored states, S, .) for u, x, basal, apical, dr; or empty.
     trouble : int64 (2,)
         Layer (1..L) and step at which the bound was passed, else (0, 0).
@@ -95,7 +112,7 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
     total, widest = first[depth], sizes[1:].max()
     F = W.dtype
 
-    u, x, basal, apical = end
+    u, x, basal, apical = end[:4]
     dr = np.zeros(S * total, F)
     u_int = np.zeros(S * n_L, F)
     u_next = np.zeros(S * n_L, F)
@@ -110,7 +127,7 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
     pre = np.zeros(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
     input_sum = np.zeros(POST_SLOTS * S * sizes[1] if learn and not FEEDBACK else 0, F)
     scratch = np.empty(max(widest * sizes.max(), 1) if learn else 0, F)
-    terms = np.array(TERMS)
+    terms, sums = np.array(PRODUCTS), np.array(SUMS)
     slots = (POST_SLOTS, PRE_SLOTS)
     held = 0
 
@@ -122,12 +139,13 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
                          constants[1], constants[2])
         if every > 0 and t % every == 0:
             store(sizes, first, S, t // every, u, x, basal, apical, dr, trace)
+        add_states(x, basal, apical, end[4:])
         if learn and not (FEEDBACK and last):
             collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical, dr, dp,
                     rate, u, u_next, p, post, pre)
             held += 1
         if held == CHUNK or (held > 0 and last):
-            flush(sizes, first, w_first, S, held, rows, slots, terms, BIAS_SLOT, FEEDBACK, post,
+            flush(sizes, first, w_first, S, held, rows, slots, terms, sums, FEEDBACK, post,
                   pre, input_sum, scratch, dW, db)
             held = 0
         if last:
@@ -147,5 +165,6 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
         factors = np.empty(PRE_SLOTS * S * m, F)
         pre_factors(x0, x0, x0, p, factors, S * m)
         for j in range(terms.shape[0]):
-            add_outer(input_sum[terms[j, 0] * S * n:], factors[terms[j, 1] * S * m:], S, n, m,
-                      scratch, dW[:n * m])
+            at = terms[j, 0] * w_first[depth]
+            add_outer(input_sum[terms[j, 1] * S * n:], factors[terms[j, 2] * S * m:], S, n, m,
+                      scratch, dW[at:at + n * m])

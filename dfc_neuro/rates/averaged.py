@@ -70,7 +70,7 @@ def applies(rule: RuleKernel) -> bool:
     times what is held, and every presynaptic one the rate.
     """
     plan = rule.separated
-    if rule.feedback or set(plan.pre) != {"rate_pre"}:
+    if rule.feedback or rule.by_synapse or set(plan.pre) != {"rate_pre"}:
         return False
     for post in plan.post:
         for term in terms(ast.parse(post, mode="eval").body):

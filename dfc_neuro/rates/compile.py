@@ -35,22 +35,36 @@ POST = {
     "gain_post": "gain[i]",
 }
 PRE = {"rate_pre": "rate[i]", "u_pre": "u[i]", "u_next_pre": "u_next[i]"}
-FUNCTIONS = {"tanh", "exp", "log", "sqrt", "sin", "cos", "abs"}
+FUNCTIONS = {  # of rule text, and their names in the kernel
+    "tanh": "tanh", "exp": "exp", "expm1": "expm1", "log": "log", "log10": "log10",
+    "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh",
+    "cosh": "cosh", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "abs",
+    "floor": "floor", "ceil": "ceil", "int": "int",
+}
 
 
 @dataclass(frozen=True)
 class RuleKernel:
-    """A compiled rule: the kernel module, its separation, its parameters' names and values."""
+    """A compiled rule: the kernel module, its separation, its parameters' names and values.
+
+    `bounds` are those of its weights, for whoever changes them.
+    """
 
     module: ModuleType
     separated: Separated
     names: tuple[str, ...]
     parameters: tuple[float, ...]
+    bounds: tuple[float, float] | None = None
 
     @property
     def feedback(self) -> bool:
         """Whether it changes feedback weights Q."""
         return self.separated.feedback
+
+    @property
+    def by_synapse(self) -> bool:
+        """Whether it is no sum of products, so that it is read a synapse at a time."""
+        return bool(self.separated.synapse)
 
 
 def cache_folder() -> Path:
@@ -74,6 +88,11 @@ class _ToKernel(ast.NodeTransformer):
             return node
         return ast.parse(text, mode="eval").body
 
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        assert isinstance(node.func, ast.Name)
+        call = ast.Call(ast.Name(FUNCTIONS[node.func.id]), [self.visit(a) for a in node.args], [])
+        return ast.Call(ast.Name("F"), [call], [])  # int and floor give integers
+
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         return ast.parse(f"F({node.value!r})", mode="eval").body
 
@@ -83,15 +102,40 @@ class _ToKernel(ast.NodeTransformer):
         return ast.BinOp(left, node.op, node.right if whole else self.visit(node.right))
 
 
+def _kernel_text(text: str, names: dict[str, str], parameters: list[str]) -> str:
+    node = _ToKernel(names, parameters).visit(ast.parse(text, mode="eval").body)
+    return ast.unparse(ast.fix_missing_locations(node))
+
+
 def _function(signature: str, texts: tuple[str, ...], names: dict[str, str],
               parameters: list[str], first: str) -> str:
     lines = ["@njit(**options)", f"def {signature}:", f"    F = {first}.dtype.type"]
     for slot, text in enumerate(texts):
-        node = _ToKernel(names, parameters).visit(ast.parse(text, mode="eval").body)
-        expression = ast.unparse(ast.fix_missing_locations(node))
         lines += [f"    for i in range({first}.size):",
-                  f"        out[{slot} * stride + i] = F({expression})"]
-    return "\n".join(lines)
+                  f"        out[{slot} * stride + i] = F({_kernel_text(text, names, parameters)})"]
+    return "\n".join([*lines, "\n"])
+
+
+def _synapses(separated: Separated, parameters: list[str]) -> str:
+    """Return the function that sums dw/dt over samples, a synapse at a time.
+
+    post (slots, S, n), pre (slots, S, m), w and out (n, m), all flat; rows lo..hi-1 of out.
+    """
+    names = {f"post_{k}": f"a{k}" for k in range(len(separated.post))}
+    names |= {f"pre_{k}": f"pre[({k} * S + s) * m + j]" for k in range(len(separated.pre))}
+    here = [f"            a{k} = post[({k} * S + s) * n + i]" for k in range(len(separated.post))]
+    text = _kernel_text(separated.synapse, names | {"w": "w[i * m + j]"}, parameters)
+    return "\n".join([
+        "@njit(**options)",
+        "def synapses(post, pre, w, p, out, S, n, m, lo, hi):",
+        "    F = w.dtype.type",
+        "    for i in range(lo, hi):",
+        "        out[i * m:(i + 1) * m] = F(0)",
+        "        for s in range(S):",
+        *here,
+        "            for j in range(m):",
+        f"                out[i * m + j] += F({text})",
+        "\n"])
 
 
 def source(separated: Separated, parameters: list[str]) -> str:
@@ -100,19 +144,22 @@ def source(separated: Separated, parameters: list[str]) -> str:
     text = (folder / "_dynamics.py").read_text(encoding="utf-8")
     head, _, rest = text.partition("# --- what a rule file fills in")
     tail = rest.partition("# --- end of what a rule file fills in")[2].partition("\n")[2]
+    products = repr(separated.products) if separated.products else "np.empty((0, 3), np.int64)"
     filled = [
+        "from dfc_neuro.rates._elementwise import tanh",
         f"POST_SLOTS = {len(separated.post)}",
         f"PRE_SLOTS = {len(separated.pre)}",
-        f"TERMS = {separated.terms!r}",
-        f"BIAS_SLOT = {separated.bias}",
+        f"PRODUCTS = {products}",
+        f"SUMS = {tuple(a in separated.summed for a in range(len(separated.post)))!r}",
         f"FEEDBACK = {separated.feedback}",
         "\n",
         _function("post_factors(x, basal, apical, dr, dp, r, v, gain, p, out, stride)",
                   separated.post, POST, parameters, "x"),
-        "\n",
         _function("pre_factors(rate, u, u_next, p, out, stride)",
                   separated.pre, PRE, parameters, "rate"),
-        "\n",
+        _function("weight_factors(w, p, out, stride)",
+                  separated.weight, {"w": "w[i]"}, parameters, "w"),
+        *([_synapses(separated, parameters)] if separated.synapse else []),
     ]
     return head.replace("import numpy as np", "from math import *\n\nimport numpy as np") \
         + "\n".join(filled) + tail
@@ -161,11 +208,11 @@ def compile_rule(synapse: str, bias: str | None, parameters: dict[str, float],
     Raises
     ------
     EngineError
-        If the rule reads what the rate level does not offer, or is not a sum of products.
+        If the rule reads what the rate level does not offer.
     """
     separated = separate(synapse, bias, where)
     names = sorted(parameters)
-    for name in sorted(read_names(separated) - set(names) - FUNCTIONS):
+    for name in sorted(read_names(separated) - set(names) - set(FUNCTIONS)):
         if name not in POST and name not in PRE:
             raise EngineError(
                 where, f"reads '{name}', which the rate level does not offer",

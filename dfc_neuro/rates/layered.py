@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -126,6 +126,10 @@ class Layered:
         if kernel.feedback != (learn == "Q"):
             raise EngineError(first.label, f"reads {', '.join(first.reads.pre)} on its presynaptic "
                               f"side, which projections of {learn} do not offer", REMEDY)
+        if kernel.by_synapse and learn == "Q":
+            raise EngineError(first.label, "is no sum of products of pre- and postsynaptic "
+                              "factors; one for feedback weights has to be, for it is read at "
+                              "every time step", REMEDY)
         return kernel
 
 
@@ -141,20 +145,21 @@ def _compile(rule: Rule, cell: Cell, noise_scale: float | None) -> RuleKernel:
     if rule.on_pre or rule.on_post or rule.reads.pre.get("spikes") or rule.reads.post.get("spikes"):
         raise EngineError(rule.label, "needs spikes, which the rate level does not have",
                           "run it on spiking cells with engine 'brian'")
-    if rule.bounds:
-        raise EngineError(f"{rule.label}: bounds", "are set; the rate engine does not keep weights "
-                          "within bounds", REMEDY)
-    if rule.pre or rule.post:
-        raise EngineError(rule.label, "has filtered states of its own, which the rate engine does "
-                          "not keep", REMEDY)
+    for side in ("pre", "post", "synapse"):
+        states = [line.name for line in rule.part(side) if line.name != "w"]
+        if states:
+            raise EngineError(
+                f"{rule.label}: {side}", f"has variables of its own ({', '.join(states)}), which "
+                "the rate engine does not follow through time", "engine 'brian' does, on rate "
+                "cells and on spiking cells: run the circuit with a recording protocol and "
+                'numerics.engine = "brian"')
 
     def right_side(side: str, name: str) -> str | None:
         lines = rule.part(side)
         if not lines:
             return None
-        if len(lines) > 1 or lines[0].name != name or lines[0].tree is None:
-            raise EngineError(f"{rule.label}: {side}", f"is more than one equation d{name}/dt",
-                              REMEDY)
+        if lines[0].name != name or lines[0].tree is None or lines[0].kind != "differential":
+            raise EngineError(f"{rule.label}: {side}", f"has no equation d{name}/dt", REMEDY)
         tree = text.inline(lines[0].tree, rule.definitions, f"{rule.label}: {side}")
         return f"d{name}/dt = {ast.unparse(tree)} : 1"
 
@@ -165,7 +170,8 @@ def _compile(rule: Rule, cell: Cell, noise_scale: float | None) -> RuleKernel:
     if "noise_scale" in rule.reads.post:
         own = cell.constants["noise_scale"].value
         parameters["noise_scale_post"] = own if noise_scale is None else noise_scale
-    return compile_rule(synapse, right_side("bias", "b"), parameters, rule.label)
+    kernel = compile_rule(synapse, right_side("bias", "b"), parameters, rule.label)
+    return replace(kernel, bounds=rule.bounds.get("w"))
 
 
 def layered(circuit: Circuit) -> Layered:

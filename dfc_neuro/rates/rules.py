@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from dfc_neuro.files.text import names
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
-from dfc_neuro.rates.simulate import phi_deviation, rule_parameters
+from dfc_neuro.rates.simulate import combined, phi_deviation, rule_parameters
 
 Array = np.ndarray
+MEASURED = 1_000_000  # evaluations of a rule that are timed
 
 
 def apical_control_factor(rule: RuleKernel, where: str = "the feedback rule") -> float:
@@ -29,7 +31,8 @@ def apical_control_factor(rule: RuleKernel, where: str = "the feedback rule") ->
     """
     plan = rule.separated
     values = dict(zip(rule.names, rule.parameters, strict=True))
-    if plan.pre == ("u_next_pre",) and plan.terms == ((0, 0),) and plan.bias < 0:
+    if plan.pre == ("u_next_pre",) and plan.products == ((0, 0, 0),) and not plan.rows \
+            and plan.bias < 0:
         tree = ast.parse(plan.post[0], mode="eval").body
         found = [evaluate(tree, {**values, "apical_post": a}) for a in (0.0, 1.0, 2.0)] \
             if names(tree) <= {*values, "apical_post"} else [1.0]
@@ -77,11 +80,69 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
             below = of(r[i]) if r else free + dr
 
     pools.over_blocks(run, B, work=2.0 * B * sum(w.size for w in net.W))
-    products = pools.outer_sums([(post[i][a], pre[i][c]) for i in range(net.depth)
-                                 for a, c in plan.terms])
-    per, mean = len(plan.terms), F.type(1.0 / B)
-    dW = [mean * sum(products[i * per + 1:(i + 1) * per], products[i * per])
-          for i in range(net.depth)]
-    db = [part[plan.bias].mean(axis=0) if plan.bias >= 0 else np.zeros(part.shape[2], F)
-          for part in post]
-    return Update(dW, db)
+    mean = F.type(1.0 / B)
+    sums = [[mean * part[a].sum(axis=0) if a in plan.summed else part[a][0] for part in post]
+            for a in range(len(plan.post))]
+    if rule.by_synapse:
+        db = sums[plan.bias] if plan.bias >= 0 else [np.zeros_like(b, F) for b in net.b]
+        return Update([_by_synapse(rule, *of_layer) for of_layer in
+                       zip(net.W, post, pre, strict=True)], db)
+    found = pools.outer_sums([(post[i][a], pre[i][b]) for _, a, b in plan.products
+                              for i in range(net.depth)])
+    products: list[list[Array]] = [[] for _ in plan.weight]
+    for k, (c, _, _) in enumerate(plan.products):
+        parts = found[k * net.depth:(k + 1) * net.depth]
+        for part in parts:
+            part *= mean
+        products[c] = [a + b for a, b in zip(products[c], parts, strict=True)] \
+            if products[c] else parts
+    products[0] = products[0] or [np.zeros_like(w) for w in net.W]
+    return combined(rule, net.W, products, sums)
+
+
+def seconds_by_synapse(rule: RuleKernel, net: Network, samples: int) -> float:
+    """Return how long a rule that is read a synapse at a time takes for a minibatch.
+
+    From a short measurement, on one thread, of the layer that has most synapses.
+    """
+    w = max(net.W, key=lambda w: w.size)
+    B, rows = min(samples, 16), max(1, MEASURED // (16 * w.shape[1]))
+    rng = np.random.default_rng(0)
+    w = w[:rows]
+    post, pre = (rng.normal(size=(len(part), B, n)).astype(w.dtype) for part, n in
+                 zip((rule.separated.post, rule.separated.pre), w.shape, strict=True))
+    taken = []
+    for _ in range(3):  # the first may compile
+        start = time.perf_counter()
+        _by_synapse(rule, w, post, pre, threads=1)
+        taken.append(time.perf_counter() - start)
+    total = samples * sum(w.size for w in net.W)
+    return min(taken) * total / (B * w.size) / pools.available()
+
+
+def error_in_precision(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array],
+                       basal: list[Array], apical: list[Array]) -> float:
+    """Return how far a rule at one state is from itself in float64, relative to its size."""
+    found = apply_rule(rule, net, fwd, x, basal, apical).flat()
+    wide = [[a.astype(np.float64) for a in part] for part in (fwd.v, fwd.r, x, basal, apical)]
+    exact = apply_rule(rule, net.astype(np.float64),
+                       Forward(fwd.x.astype(np.float64), *wide[:2]), *wide[2:]).flat()
+    size = float(np.linalg.norm(exact))
+    return float(np.linalg.norm(found - exact)) / size if size else 0.0
+
+
+def _by_synapse(rule: RuleKernel, w: Array, post: Array, pre: Array,
+                threads: int | None = None) -> Array:
+    """Return the mean over samples of dw/dt, (n, m), of factors (slots, B, n) and (slots, B, m)."""
+    n, m = w.shape
+    B = post.shape[1]
+    out = np.empty((n, m), w.dtype)
+    p, flat = rule_parameters(rule, w.dtype), np.ascontiguousarray(w).ravel()
+
+    def run(rows: slice) -> None:
+        rule.module.synapses(post.reshape(-1), pre.reshape(-1), flat, p, out.reshape(-1), B, n, m,
+                             rows.start, rows.stop)
+
+    pools.over_blocks(run, n, threads, work=10.0 * B * n * m)
+    out *= w.dtype.type(1.0 / B)
+    return out

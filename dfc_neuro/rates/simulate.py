@@ -89,6 +89,37 @@ def rule_parameters(rule: RuleKernel, dtype: np.dtype) -> Array:
     return np.array(rule.parameters or (0.0,), dtype)
 
 
+def combined(rule: RuleKernel, weights: list[Array], products: list[list[Array]],
+             sums: list[list[Array]]) -> Update:
+    """Return the mean of a rule from those of its products and of its postsynaptic factors.
+
+    Parameters
+    ----------
+    rule : RuleKernel
+        A rule that is a sum of products.
+    weights : list of (n_i, m_i)
+        The weights that it changes.
+    products : lists of (n_i, m_i)
+        For each factor of w, the means of what it multiplies.
+    sums : lists of (n_i,)
+        For each postsynaptic factor, its means; only those that the rule needs by themselves.
+    """
+    plan, dW = rule.separated, products[0]
+    for i, w in enumerate(weights):
+        if len(plan.weight) > 1:
+            flat = np.ascontiguousarray(w).ravel()
+            factors = np.empty((len(plan.weight), *w.shape), w.dtype)
+            rule.module.weight_factors(flat, rule_parameters(rule, w.dtype), factors.reshape(-1),
+                                       w.size)
+        for c in {c for c, _, _ in plan.products} - {0}:
+            dW[i] += factors[c] * products[c][i]
+        for c, a in plan.rows:
+            column = sums[a][i][:, None]
+            dW[i] += factors[c] * column if c else column
+    db = sums[plan.bias] if plan.bias >= 0 else [np.zeros_like(part) for part in sums[0]]
+    return Update(dW, db)
+
+
 def simulate(
     net: Network,
     control: Control,
@@ -116,7 +147,8 @@ def simulate(
     delta : (B, n_L)
         Output target minus feedforward output.
     rule : RuleKernel, optional
-        The rule to average; without it nothing is learned.
+        The rule to average; without it nothing is learned.  One that is read a synapse at a time
+        is read once, at the average of the states.
     noise : list of (T - 1, B, n_i), optional
         Standard normal draws.  Without them `seed` makes the noise, if the control asks for any.
     seed : int, optional
@@ -142,7 +174,9 @@ def simulate(
     F = net.dtype
     B, sizes = len(fwd.x), net.sizes
     rule = rule or no_rule()
-    learn = rule is not no_rule()
+    by_synapse = rule.by_synapse
+    kernel = no_rule() if by_synapse else rule
+    learn = kernel is not no_rule()
     total, n_L = sum(sizes[1:]), sizes[-1]
     codes = np.array([NONLINEARITIES[n].code for n in net.nonlinearities], np.int64)
     W, Q = _flat(net.W, F), _flat(net.Q, F)
@@ -158,7 +192,8 @@ def simulate(
                       learn], np.int64)
     gain = slopes(net, fwd)
     numbers = np.arange(B) if samples is None else np.asarray(samples)
-    p = rule_parameters(rule, F)
+    p = rule_parameters(kernel, F)
+    plan = kernel.separated
     stored = -(-control.steps // record_every) if record_every else 0
     size = 64 if B >= 128 else 32
     blocks = [slice(lo, min(lo + size, B)) for lo in range(0, B, size)]
@@ -168,16 +203,16 @@ def simulate(
             return _flat([part[block] for part in parts], F)
 
         S = block.stop - block.start
-        dW = np.zeros(total * n_L if rule.feedback else W.size, F)
-        db = np.zeros(total, F)
-        end = (np.zeros(S * n_L, F), np.zeros(S * total, F), np.zeros(S * total, F),
-               np.zeros(S * total, F))
+        dW = np.zeros(len(plan.weight) * (Q if rule.feedback else W).size, F)
+        db = np.zeros(len(plan.post) * total, F)
+        end = (np.zeros(S * n_L, F), *(np.zeros(S * total, F) for _ in range(3)),
+               *(np.zeros(S * total if by_synapse else 0, F) for _ in range(3)))
         trace = (np.empty((stored, S, n_L), F), *(np.empty((stored, S, total), F)
                                                   for _ in range(4)))
         given = (np.ascontiguousarray(np.concatenate([z[:, block] for z in noise], axis=2), F)
                  if noise is not None else np.empty((0, 0, 0), F))
         trouble = np.zeros(2, np.int64)
-        rule.module.dynamics(
+        kernel.module.dynamics(
             np.array(sizes, np.int64), codes, W, Q, cut([fwd.x]), cut(fwd.v), cut(fwd.r), cut(gain),
             cut([delta]),
             np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
@@ -201,15 +236,24 @@ def simulate(
         parts = [_split(d[2][which], block_shapes(d[2][0].size // n_L)) for d in done]
         return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
-    count = (control.steps - 1 if rule.feedback else control.steps) * B
-    shapes: list[tuple[int, ...]] = ([(n, n_L) for n in sizes[1:]] if rule.feedback
-              else [w.shape for w in net.W])
-    scale = F.type(1.0 / count)
-    dW = _split(sum(d[0] for d in done) * scale, shapes) if learn else []
-    db = _split(sum(d[1] for d in done) * scale, [(n,) for n in sizes[1:]]) if learn else []
+    update = Update([], [])
+    if by_synapse:
+        from dfc_neuro.rates.rules import apply_rule
+
+        mean = [[a / F.type(control.steps) for a in collect(k)] for k in (4, 5, 6)]
+        update = apply_rule(rule, net, fwd, *mean)
+    elif learn:
+        scale = F.type(1.0 / (B * (control.steps - 1 if rule.feedback else control.steps)))
+        weights = net.Q if rule.feedback else net.W
+        products = sum(d[0] for d in done).reshape(len(plan.weight), -1) * scale
+        sums = sum(d[1] for d in done).reshape(len(plan.post), -1) * scale
+        update = combined(rule, weights, [_split(part, [w.shape for w in weights])
+                                          for part in products],
+                          [_split(part, [(n,) for n in sizes[1:]]) for part in sums])
     trajectory = _trajectory(net, fwd, done, record_every) if record_every else None
     u = np.concatenate([d[2][0].reshape(-1, n_L) for d in done])
-    return Controlled(fwd, u, collect(1), collect(2), collect(3), dW, db, trajectory)
+    return Controlled(fwd, u, collect(1), collect(2), collect(3), update.dW, update.db,
+                      trajectory)
 
 
 def _trajectory(net: Network, fwd: Forward, done: list, every: int) -> Trajectory:

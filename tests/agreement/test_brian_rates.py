@@ -5,6 +5,8 @@ control read at the old time, which is a first-order discretisation of the same 
 """
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import brian2 as b2
 import h5py
@@ -18,7 +20,11 @@ from dfc_neuro.brian.scheme import Scheme
 from dfc_neuro.errors import EngineError, NumericalError
 from dfc_neuro.files import load
 from dfc_neuro.files.load import validate
-from dfc_neuro.rates.network import forward
+from dfc_neuro.methods import dfc_ss
+from dfc_neuro.methods._step import Minibatch
+from dfc_neuro.rates.compile import compile_rule
+from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.network import Network, forward
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
 from dfc_neuro.rates.simulate import simulate
 from dfc_neuro.verify import read_case
@@ -126,6 +132,51 @@ def test_rule_text_learns_what_its_formula_says(reference):
     np.testing.assert_allclose(w - case.net.W[0], expected, atol=1e-14)
     b = built.array("hidden", "b").reshape(B, 8)
     np.testing.assert_allclose(b, 2.0 * dt * mismatch.sum(axis=2), atol=1e-14)
+
+
+def test_a_rule_that_is_no_sum_of_products_settles_where_the_rate_engine_does():
+    """Activity and weights settle together; the rate engine reads the rule at the last state."""
+    rng = np.random.default_rng(4)
+    shapes = [(4, 3), (2, 4)]
+    net = Network([rng.normal(size=s) for s in shapes], [rng.normal(size=4), rng.normal(size=2)],
+                  [0.3 * rng.normal(size=(4, 2)), np.eye(2)], ("tanh", "tanh"))
+    x, target = rng.normal(size=(1, 3)), rng.uniform(-0.5, 0.5, (1, 2))
+    table = {"kind": "rule", "summary": "of the test", "parameters": {"eta": "1 Hz"},
+             "reads": {"post": {"rate": "1", "prediction": "1"}, "pre": {"rate": "1"}},
+             "synapse": "dw/dt = eta*(tanh(rate_post*rate_pre - w*prediction_post) - w) : 1"}
+    rule = validate(table, Path("mine.toml"), "mine.toml")
+    control = Control(alpha=0.1, k_p=1.0, dt=0.05, steps=1500, tau=0.2)
+
+    kernel = compile_rule(rule.synapse, None, {"eta": 1.0}, "mine.toml")
+    assert kernel.by_synapse
+    own, largest, passes = net.astype(np.float64), 1.0, 0
+    while largest > 1e-13 and passes < 300:
+        fwd = forward(own, x)
+        step = dfc_ss.update(Minibatch(own, fwd, target - fwd.r[-1], 1.0, control, kernel)).update
+        for w, dw in zip(own.W, step.dW, strict=True):
+            w += 0.5 * dw
+        largest, passes = max(np.abs(dw).max() for dw in step.dW), passes + 1
+
+    cells, controller = models(SimpleNamespace(control=control, net=net))
+    links = [replace(dense("W1", "input", "rate", "hidden", "basal", net.W[0]), rule=rule),
+             replace(dense("W2", "hidden", "rate", "output", "basal", net.W[1]), rule=rule),
+             one_to_one("read", "output", "rate", "control", "y", 2),
+             dense("Q1", "control", "u", "hidden", "apical", net.Q[0]),
+             dense("Q2", "control", "u", "output", "apical", net.Q[1])]
+    scheme = Scheme(dict(zip(("hidden", "output"), cells, strict=True)), {"control": controller},
+                    {"input": "rate"}, {"input": 3, "hidden": 4, "output": 2, "control": 2},
+                    tuple(links))
+    built = build(scheme, replicas=1, dt=control.dt, method="euler")
+    built.array("input", "rate")[:] = x.ravel()
+    built.array("control", "target")[:] = target.ravel()
+    for layer, b in zip(("hidden", "output"), net.b, strict=True):
+        built.array(layer, "b")[:] = b
+    with device.code("numpy"):
+        built.network().run(80 * b2.second, namespace={})
+    for i, w in enumerate(own.W):
+        found = built.synapses[f"W{i + 1}"].variables["w"].get_value().reshape(w.shape)
+        np.testing.assert_allclose(found, w, rtol=0, atol=1e-9)
+        assert np.abs(w - net.W[i]).max() > 0.1 and np.abs(w).max() > 0.1
 
 
 def test_a_model_with_one_term_changed_runs(reference):

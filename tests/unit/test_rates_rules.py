@@ -1,5 +1,7 @@
 """Rules as text: the same update however it is written, and refusals that name file and engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tomli_w
@@ -15,6 +17,7 @@ from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.network import forward
 from dfc_neuro.rates.rule_text import separate
 from dfc_neuro.rates.rules import apply_rule
+from dfc_neuro.rates.simulate import simulate
 
 POST = ("rate_post", "prediction_post", "v_soma_post", "v_basal_post", "apical_post")
 ETA = {"eta": 2.0}
@@ -57,7 +60,7 @@ def eta_times(read, sign=1.0):
 ])
 def test_spellings_of_one_rule(state, text):
     rule = compile_rule(f"dw/dt = {text} : 1", f"db/dt = {text.replace('rate_pre', '1')} : 1", ETA)
-    assert len(rule.separated.terms) == 1
+    assert len(rule.separated.products) == 1 and not rule.separated.rows
     assert "mismatch_post" in rule.separated.post[0]  # one number: no digits lost in float32
     assert "rate_post" not in rule.separated.post[0]
     found = apply_rule(rule, *state)
@@ -68,23 +71,40 @@ def test_spellings_of_one_rule(state, text):
         np.testing.assert_allclose(found.db[i], eta_times(read).mean(axis=0)[:, 0], atol=1e-12)
 
 
-@pytest.mark.parametrize(("text", "posts", "pres", "terms"), [
-    ("eta*(rate_post + apical_post)*(rate_pre + rate_pre**2)", 1, 1, 1),  # nothing to expand
-    ("eta*(rate_post + apical_post)*rate_pre + eta*v_soma_post*rate_pre", 1, 1, 1),
-    ("rate_post*rate_pre - eta*rate_post**2", 2, 2, 2),  # a decay: two products
-    ("(rate_post + rate_pre)*(apical_post + rate_pre)", 3, 3, 3),
-    ("rate_post*rate_pre + rate_post*tanh(rate_pre)", 1, 2, 2),
-    ("-rate_pre", 1, 1, 1),
-    ("tanh(rate_post*apical_post)/(1 + rate_pre**2)", 1, 1, 1),
+@pytest.mark.parametrize(("text", "factors", "products", "rows"), [
+    ("eta*(rate_post + apical_post)*(rate_pre + rate_pre**2)", (1, 1, 1), 1, 0),  # none to expand
+    ("eta*(rate_post + apical_post)*rate_pre + eta*v_soma_post*rate_pre", (1, 1, 1), 1, 0),
+    ("rate_post*rate_pre - eta*rate_post**2", (2, 1, 1), 1, 1),  # a decay: sums of one side
+    ("(rate_post + rate_pre)*(apical_post + rate_pre)", (3, 2, 1), 2, 1),
+    ("rate_post*rate_pre + 3*rate_post*tanh(rate_pre)", (1, 1, 1), 1, 0),  # the shared side: once
+    ("rate_post*rate_pre + apical_post*rate_pre + (apical_post + rate_post)*rate_pre**2",
+     (1, 1, 1), 1, 0),
+    ("-rate_pre", (1, 1, 1), 1, 0),
+    ("tanh(rate_post*apical_post)/(1 + rate_pre**2)", (1, 1, 1), 1, 0),
+    ("eta*(rate_post*rate_pre - rate_post**2*w)", (2, 1, 2), 1, 1),  # Oja
+    ("rate_post*rate_pre - eta*w", (2, 1, 2), 1, 1),
+    ("eta*rate_post*rate_pre - w*rate_post*rate_pre", (1, 1, 2), 1, 0),  # a soft bound
 ])
-def test_only_products_of_both_sides_are_expanded(text, posts, pres, terms):
+def test_only_products_of_both_sides_are_expanded(text, factors, products, rows):
     found = separate(f"dw/dt = {text} : 1", None, "my.toml")
-    assert (len(found.post), len(found.pre), len(found.terms)) == (posts, pres, terms)
-    assert found.bias == -1 and not found.feedback
+    assert (len(found.post), len(found.pre), len(found.weight)) == factors
+    assert (len(found.products), len(found.rows)) == (products, rows)
+    assert found.bias == -1 and not found.feedback and not found.synapse
+
+
+@pytest.mark.parametrize("text", [
+    "tanh(rate_post*rate_pre)", "rate_post/(1 + rate_post*rate_pre)", "(rate_post + rate_pre)**2",
+    "tanh(rate_post*rate_pre - w)", "*".join(["(rate_post + rate_pre)"] * 12),
+])
+def test_what_is_no_sum_of_products_runs_by_synapse(text):
+    found = separate(f"dw/dt = {text} : 1", None, "my.toml")
+    assert found.synapse and not found.products and not found.rows
+    for name in ("rate_post", "rate_pre"):
+        assert name not in found.synapse  # all of one side is outside the loop
 
 
 def expressions():
-    post = st.sampled_from([*POST, "tanh(v_soma_post)", "eta", "2.5"])
+    post = st.sampled_from([*POST, "tanh(v_soma_post)", "eta", "2.5", "w", "(1 - w)"])
     pre = st.sampled_from(["rate_pre", "rate_pre**2", "tanh(rate_pre)", "0.5"])
     leaf = st.one_of(post, pre, st.tuples(post, pre).map("*".join))
 
@@ -93,7 +113,8 @@ def expressions():
             st.tuples(inner, st.sampled_from([" + ", " - ", "*"]), inner).map(
                 lambda t: f"({t[0]}{t[1]}{t[2]})"),
             inner.map(lambda e: f"-({e})"),
-            st.tuples(inner, st.sampled_from(["(2 + tanh(rate_post))", "(3 + rate_pre**2)"])).map(
+            st.tuples(inner, st.sampled_from(["(2 + tanh(rate_post))", "(3 + rate_pre**2)",
+                                              "(2 + w**2)", "(3 + sin(w*rate_post))"])).map(
                 "/".join))
 
     return st.recursive(leaf, grow, max_leaves=6)
@@ -103,17 +124,80 @@ def expressions():
 @given(text=expressions())
 def test_the_products_add_up_to_the_text(state, text):
     found = separate(f"dw/dt = {text} : 1", None, "my.toml")
-    read = numbers(state, 0) | ETA | {"tanh": np.tanh}
+    read = numbers(state, 0) | ETA | {"tanh": np.tanh, "sin": np.sin, "w": state[0].W[0]}
+    expected = eval(text, {}, read)
     read["mismatch_post"] = read["rate_post"] - read["prediction_post"]
     read["somatic_difference_post"] = read["v_soma_post"] - read["v_basal_post"]
-    total = sum(eval(found.post[a], {}, read) * eval(found.pre[b], {}, read)
-                for a, b in found.terms)
-    expected = eval(text, {}, read)
+    post, pre, weight = ([eval(factor, {}, read) for factor in part]
+                         for part in (found.post, found.pre, found.weight))
+    if found.synapse:
+        slots = {f"post_{k}": a for k, a in enumerate(post)}
+        slots |= {f"pre_{k}": a for k, a in enumerate(pre)}
+        total = eval(found.synapse, {}, read | slots)
+    else:
+        total = sum(weight[c] * post[a] * pre[b] for c, a, b in found.products) \
+            + sum(weight[c] * post[a] for c, a in found.rows)
     size = 1 + np.abs(expected).max()
     np.testing.assert_allclose(np.broadcast_to(total, (5, 6, 4)) / size,
                                np.broadcast_to(expected, (5, 6, 4)) / size, rtol=0, atol=1e-11)
-    for a, b in found.terms:
-        assert "_pre" not in found.post[a] and "_post" not in found.pre[b]
+    for part, others in ((found.post, "_pre"), (found.pre, "_post"), (found.weight, "_p")):
+        assert not any(others in factor for factor in part)
+
+
+OF_W = [f"eta*({text})" for text in (  # the last three are no sums of products
+    "rate_post*rate_pre - rate_post**2*w", "apical_post*rate_pre - 0.3*w",
+    "(1.5 - w)*(rate_post - prediction_post)*rate_pre", "exp(-w)*rate_post*rate_pre - w**3",
+    "(rate_post - w)*rate_pre", "-w",
+    "tanh(rate_post*rate_pre - w)", "relu(rate_post*rate_pre - w)*int(w > 0.1)*apical_post",
+    "(rate_post - prediction_post)*rate_pre/(1 + (w*rate_pre)**2)",
+)]
+
+
+@pytest.mark.parametrize("text", OF_W)
+def test_rules_that_read_the_weight(state, tmp_path, shipped_rule, text):
+    rule = shipped_rule(own_rule(tmp_path, f"dw/dt = {text} : 1", "db/dt = eta*apical_post : 1",
+                                 reads=("rate", "prediction", "apical")))
+    assert rule.by_synapse == (text in OF_W[-3:])
+    found = apply_rule(rule, *state)
+    known = {"exp": np.exp, "tanh": np.tanh, "relu": lambda a: np.maximum(a, 0),
+             "int": np.asarray} | ETA
+    for i, w in enumerate(state[0].W):
+        read = numbers(state, i)
+        expected = np.broadcast_to(eval(text, known, read | {"w": w}), (5, *w.shape)).mean(axis=0)
+        np.testing.assert_allclose(found.dW[i], expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found.db[i], 2.0 * read["apical_post"].mean(axis=(0, 2)),
+                                   rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("text", [
+    "eta*((1.5 - w)*(rate_post - prediction_post) - w*rate_post)*rate_pre - eta*rate_post**2*w",
+    OF_W[-3],
+])
+def test_rules_that_read_the_weight_through_a_phase(network, text):
+    """Sums of products are averaged over states; a rule by synapse is read at their average."""
+    net = network([4, 6, 3], ["tanh", "linear"], 4)
+    rng = np.random.default_rng(5)
+    fwd = forward(net, rng.normal(size=(70, 4)))
+    control = Control(alpha=0.01, k_p=1, dt=0.1, steps=21, tau=0.5)
+    rule = compile_rule(f"dw/dt = {text} : 1", "db/dt = eta*mismatch_post : 1", ETA)
+    delta = 0.1 * rng.normal(size=(70, 3))
+    one, two = (simulate(net, control, fwd, delta, rule=rule, record_every=1, threads=n)
+                for n in (1, 2))
+    path = one.trajectory
+    r = [np.broadcast_to(fwd.x, (21, 70, 4)), *path.r]
+    for i, w in enumerate(net.W):
+        phi = (np.tanh, lambda v: v)[i]
+        states = [path.v_soma[i], path.v_basal[i], r[i]]
+        if rule.by_synapse:  # a rate of the averaged voltage, not an average of rates
+            states[0], states[1] = (a.mean(axis=0, keepdims=True) for a in states[:2])
+            states[2] = np.tanh(path.v_soma[0].mean(axis=0, keepdims=True)) if i else r[0][:1]
+        read = {"rate_post": phi(states[0])[..., None], "prediction_post":
+                phi(states[1])[..., None], "rate_pre": states[2][..., None, :], "w": w}
+        expected = eval(text, {"tanh": np.tanh} | ETA, read).mean(axis=(0, 1))
+        np.testing.assert_allclose(one.dW[i], expected, rtol=0, atol=1e-12)
+        mismatch = 2.0 * (read["rate_post"] - read["prediction_post"]).mean(axis=(0, 1, 3))
+        np.testing.assert_allclose(one.db[i], mismatch, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(two.dW[i], one.dW[i], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("text", [
@@ -167,20 +251,10 @@ def test_parameters_of_a_rule_are_read(state, tmp_path, shipped_rule):
 
 
 REFUSED = [
-    ({"synapse": "dw/dt = eta*tanh(rate_post*rate_pre) : 1"},
-     "'tanh(rate_post * rate_pre)' is not a sum of products"),
-    ({"synapse": "dw/dt = eta*rate_post/(1 + rate_post*rate_pre) : 1"}, "is not a sum of products"),
-    ({"synapse": "dw/dt = eta*(rate_post + rate_pre)**2 : 1"},
-     "'(rate_post + rate_pre) ** 2' is not a sum of products"),
-    ({"synapse": "dw/dt = eta*(rate_post - w)*rate_pre : 1"},
-     "reads 'w', which the rate level does not offer"),
+    ({"synapse": "dw/dt = eta*sign(rate_post)*rate_pre : 1"},
+     "reads 'sign', which the rate level does not offer"),
     ({"synapse": "dw/dt = eta*b_post*rate_pre : 1", "reads": ("b",)},
      "reads 'b_post', which the rate level does not offer"),
-    ({"synapse": "dw/dt = eta*(rate_post - m_post)*rate_pre : 1", "parameters":
-      {"eta": "2 Hz", "tau": "10 ms"}, "post": "dm/dt = (rate - m)/tau : 1"},
-     "has filtered states of its own"),
-    ({"synapse": "dw/dt = eta*(rate_post - prediction_post)*rate_pre : 1",
-      "bounds": {"w": [0.0, 1.0]}}, "bounds: are set"),
 ]
 
 
@@ -191,6 +265,22 @@ def test_what_the_rate_level_cannot_do_is_refused(tmp_path, shipped_rule, table,
         shipped_rule(path)
     message = str(error.value)
     assert "mine.toml" in message and named in message and "'brian'" in message
+
+
+def test_text_is_compiled_to_what_the_kernel_is_written_with(network, shipped_rule):
+    """The rule that stands in the source of the kernels is the published one without its 2."""
+    from dfc_neuro.rates import _dynamics
+
+    net = network([7, 9, 8, 3], ["tanh", "tanh", "linear"], 6)
+    rng = np.random.default_rng(7)
+    fwd = forward(net, rng.normal(size=(40, 7)))
+    control = Control(alpha=0.01, k_p=1, dt=0.1, steps=30, tau=0.5)
+    rule = shipped_rule("dfc_forward")
+    written = replace(rule, module=_dynamics, parameters=())
+    delta = 1e-3 * rng.normal(size=(40, 3))
+    text, fused = (simulate(net, control, fwd, delta, rule=r).update.flat()
+                   for r in (rule, written))
+    assert np.linalg.norm(text - 2 * fused) < 1e-12 * np.linalg.norm(text)
 
 
 def test_rules_of_spikes_are_refused(tmp_path, shipped_rule):
