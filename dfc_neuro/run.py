@@ -103,7 +103,8 @@ def _model(protocol: Protocol) -> dict[str, Any]:
                 "cells": {name: c.source for name, c in circuit.cells.items()},
                 "controllers": {n: c.source for n, c in circuit.controller_models.items()},
                 "rules": {name: r.source for name, r in circuit.rules.items()},
-                "synapses": {name: s.source for name, s in circuit.synapses.items()}}
+                "synapses": {name: s.source for name, s in circuit.synapses.items()},
+                "releases": {name: s.source for name, s in circuit.releases.items()}}
     model = {"cell": cell.source} if cell is not None else {}
     for kind in ("rules", "synapses"):  # of synapses under test
         found = {n: part.source for n, part in getattr(protocol, kind, {}).items()}

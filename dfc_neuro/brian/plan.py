@@ -134,7 +134,8 @@ def _signature(protocol) -> str:
             {k: p.model_dump() for k, p in circuit.populations.items()},
             {k: p.model_dump() for k, p in circuit.projections.items()},
             {k: c.model_dump() for k, c in circuit.controllers.items()},
-            [m.source for part in (circuit.controller_models, circuit.rules, circuit.synapses)
+            [m.source for part in (circuit.controller_models, circuit.rules, circuit.synapses,
+                                      circuit.releases)
              for m in part.values()]]
     return json.dumps(parts, sort_keys=True, default=str)
 
@@ -237,7 +238,7 @@ def _circuit_links(circuit, controllers, sizes, seeds) -> list[Link]:
         delay = 0.0 if projection.delay is None else quantity(projection.delay, where).value
         links.append(Link(name, source, reads, target, compartment, pre, post, w[post, pre],
                           circuit.synapses.get(name), circuit.rules.get(name), True, scale, delay,
-                          bool(learner[name]), where))
+                          bool(learner[name]), where, circuit.releases.get(name)))
     return links
 
 

@@ -39,6 +39,8 @@ class Link:
         The bias of the target learns with this link.
     where : str
         Place in the user's file.
+    release : Synapse or None
+        Short-term plasticity, the file of what multiplies the weight of a spike.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Link:
     delay: float = 0.0
     bias: bool = False
     where: str = ""
+    release: Synapse | None = None
 
 
 @dataclass(frozen=True)

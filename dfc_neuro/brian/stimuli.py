@@ -12,13 +12,20 @@ import numpy as np
 from dfc_neuro.brian.build import Built
 from dfc_neuro.brian.scheme import Scheme
 from dfc_neuro.brian.text import dimension_of
-from dfc_neuro.brian.waveforms import Clamp, DoubleExponential, Piecewise, White, Window
+from dfc_neuro.brian.waveforms import (
+    Clamp,
+    DoubleExponential,
+    OrnsteinUhlenbeck,
+    Piecewise,
+    White,
+    Window,
+)
 from dfc_neuro.errors import ProtocolError, near
 from dfc_neuro.files.units import Dimension, Quantity, product, quantity, table, unit_text
 
 Array = np.ndarray
 ROOT_SECOND: Dimension = (0, 0, 0.5, 0, 0, 0, 0)
-CURRENTS = ("step", "pulse", "epsc", "white")
+CURRENTS = ("step", "pulse", "epsc", "white", "ou")
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def onsets(protocol, name: str) -> Array:
             raise ProtocolError(f"{where}.after", f"the first one would be at {times[0]:g} s",
                                 f"let '{stimulus.locked_to}' start later")
         return times
-    key = "from_" if stimulus.type in ("step", "white", "clamp", "poisson") else "start"
+    key = "start" if stimulus.type in ("pulse", "epsc") else "from_"
     first = np.array([value(stimulus, key, where, "0 ms").value])
     if stimulus.type == "pulse" and stimulus.repeat is not None and stimulus.repeat > 1:
         first = first + np.arange(stimulus.repeat) * value(stimulus, "every", where).value
@@ -246,11 +253,22 @@ class Stimuli:
             return Piecewise(array, [w for w in own for _ in range(n)], self.dt)
         if kind == "epsc":
             return self._epsc(name, array, unit, n)
-        sigma = self._values(name, "sigma", product(unit, ROOT_SECOND)) / np.sqrt(self.dt)
+        return self._noise(name, array, unit, n)
+
+    def _noise(self, name: str, array: Array, unit: Dimension, n: int) -> White:
         mean = self._values(name, "mean", unit, _zero(unit))
         span = np.array([windows(p, name, 0.0)[0][:2] for p in self.protocols])
-        mean, sigma, first, last = (np.repeat(a, n) for a in (mean, sigma, *span.T))
-        return White(array, mean, sigma, first, last, self.rngs[name], self.dt)
+        if self.protocols[0].stimuli[name].type == "white":
+            sigma = self._values(name, "sigma", product(unit, ROOT_SECOND)) / np.sqrt(self.dt)
+            mean, sigma, first, last = (np.repeat(a, n) for a in (mean, sigma, *span.T))
+            return White(array, mean, sigma, first, last, self.rngs[name], self.dt)
+        tau = self._values(name, "tau", table()["second"][1])
+        if not np.all(tau > 0):
+            raise ProtocolError(f"{self.protocols[0].label}: stimuli.{name}.tau",
+                                "is not positive", "write for instance \"2 ms\"")
+        sigma = self._values(name, "sigma", unit)
+        mean, sigma, first, last, tau = (np.repeat(a, n) for a in (mean, sigma, *span.T, tau))
+        return OrnsteinUhlenbeck(array, mean, sigma, first, last, self.rngs[name], self.dt, tau)
 
     def _epsc(self, name: str, array: Array, unit: Dimension, n: int) -> DoubleExponential:
         second = table()["second"][1]

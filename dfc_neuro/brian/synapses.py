@@ -9,7 +9,7 @@ import numpy as np
 
 from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.text import brian_quantity, reporting
-from dfc_neuro.brian.wiring import Wiring, learn, transmit_rate, transmit_spikes
+from dfc_neuro.brian.wiring import Wiring, learn, release, transmit_rate, transmit_spikes
 from dfc_neuro.errors import EngineError, near
 from dfc_neuro.files.schema import Rule
 from dfc_neuro.files.units import unit_text
@@ -53,6 +53,8 @@ def wire(link: Link, scheme: Scheme, cells: Mapping[str, b2.Equations], learning
             if link.synapse is not None:
                 transmit_spikes(wiring, link.name, link.synapse, link.scale,
                                 compartment.voltage, unit)
+                if link.release is not None:
+                    release(wiring, link.name, link.release)
             elif link.transmits:
                 transmit_rate(wiring, link.name, link.reads, link.scale, unit)
             if link.rule is not None and learning:

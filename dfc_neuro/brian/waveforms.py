@@ -168,6 +168,37 @@ class White:
 
 
 @dataclass
+class OrnsteinUhlenbeck(White):
+    """Noise that forgets exponentially; one draw a step, from its stationary state.
+
+    Parameters as of `White`; `sigma` is the standard deviation of the stationary state, and
+
+    tau : (units,)
+        Time constant in seconds.
+
+    Notes
+    -----
+    x(t + dt) = x(t) exp(-dt/tau) + sigma sqrt(1 - exp(-2 dt/tau)) n, exact at the steps whatever
+    dt is (Gillespie 1996, doi:10.1103/PhysRevE.54.2084); within a step the value of its start is
+    held.
+    """
+
+    tau: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._keep = np.exp(-self.dt / self.tau)
+        self._draw = self.sigma * np.sqrt(-np.expm1(-2 * self.dt / self.tau))
+        self._x = self.sigma * self.rng.standard_normal(len(self.array))
+
+    def __call__(self, step: int) -> None:
+        inside = (self._first <= step) & (step < self._last)
+        self.array[:] = np.where(inside, self.mean + self._x, 0.0)
+        self._x *= self._keep
+        self._x += self._draw * self.rng.standard_normal(len(self.array))
+
+
+@dataclass
 class Clamp:
     """Voltage clamp: holds a state and frees it again; without windows the state is never held.
 

@@ -107,7 +107,6 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
     events = statements_of(model, model.on_pre, "on_pre")
     names = {n: f"{n}_{name}" for n in (*lines, *own)}
     constants = {names[n]: q for n, q in own.items()}
-    used = {n for s, _ in events for n in grammar.names(s.tree)}
     wiring.symbol = f"I_{name}"
     wiring.synapses.constants["scale"] = scale
     if _superposes(lines, current, [s for s, _ in events]):
@@ -115,10 +114,9 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
         wiring.target.lines += [rename(line, here) for line in lines.values()]
         wiring.target.lines.append(f"I_{name} = {rename(current, here)} : {unit}")
         wiring.target.constants.update(constants)
-        wiring.synapses.constants.update({names[n]: own[n] for n in own if n in used})
         wiring.target.initial.update(
             {names[n]: rename(start(v, model), here) for n, v in model.initial.items()})
-        there = {**names, **{n: f"{names[n]}_post" for n in lines}, "V": f"{voltage}_post"}
+        there = {**{n: f"{names[n]}_post" for n in names}, "V": f"{voltage}_post"}
     else:
         there = {**names, "V": f"{voltage}_post"}
         wiring.summed = True
@@ -129,6 +127,25 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
         wiring.synapses.initial.update(
             {names[n]: rename(start(v, model), there) for n, v in model.initial.items()})
     wiring.on_pre += [rename(line, there) for _, line in events]
+
+
+def release(wiring: Wiring, name: str, model) -> None:
+    """Let short-term plasticity multiply the weights of the spikes that are transmitted so far.
+
+    Its states live with each synapse and are advanced from event to event.
+    """
+    lines = lines_of(model, model.lines)
+    names = {n: f"{n}_release_{name}" for n in (*lines, *model.constants)}
+    before = [rename(line, names) for _, line in statements_of(model, model.on_pre, "on_pre")]
+    after = [rename(line, names) for _, line in statements_of(model, model.after, "after")]
+    factor = rename(grammar.write(model.expression(model.release, "release")), names)
+    wiring.on_pre = [*before, *(rename(line, {"w": f"(w*({factor}))"}) for line in wiring.on_pre),
+                     *after]
+    wiring.synapses.lines += [_flagged(rename(line, names), "event-driven")
+                              for line in lines.values()]
+    wiring.synapses.constants.update({names[n]: q for n, q in model.constants.items()})
+    wiring.synapses.initial.update(
+        {names[n]: rename(start(v, model), names) for n, v in model.initial.items()})
 
 
 def _superposes(lines: Mapping[str, str], current: str, events: Iterable[grammar.Statement]

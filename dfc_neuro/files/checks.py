@@ -282,6 +282,11 @@ def _synapse(synapse: schema.Synapse) -> None:
     states = {line.name: line.dims for line in synapse.lines if line.kind != "subexpression"}
     _statements(synapse, synapse.on_pre, "on_pre", known, states)
     _initial(synapse, synapse.initial, states, known)
+    if synapse.release:
+        _statements(synapse, synapse.after, "after", known, states)
+        _fits(synapse.expression(synapse.release, "release"), known, f"{synapse.label}: release",
+              DIMENSIONLESS)
+        return
     _fits(synapse.expression(synapse.current, "current"), known, f"{synapse.label}: current", None)
 
 

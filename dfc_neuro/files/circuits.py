@@ -207,14 +207,25 @@ def _load_rules(circuit: schema.Circuit) -> None:
             unused -= set(used)
             circuit._rules[name] = (_changed(rule, {"parameters": used}, f"{where} ({rule.name})")
                                     if used else rule)
-        if projection.synapse is not None:
-            circuit._synapses[name] = load(
-                projection.synapse, "synapse", where=f"{where}.synapse",
-                beside=circuit.path.parent)
+        for key, wanted, found in (("synapse", "current", circuit._synapses),
+                                   ("release", "release", circuit._releases)):
+            if getattr(projection, key) is not None:
+                found[name] = load_synapse(getattr(projection, key), wanted, f"{where}.{key}",
+                                           circuit.path.parent)
     if unused:
         known = {p for rule in circuit.rules.values() for p in rule.parameters}
         raise ModelError(f"{circuit.label}: rules.{min(unused)}", "no rule has this parameter",
                          near(min(unused), known))
+
+
+def load_synapse(name: str, key: str, where: str, beside: Path) -> schema.Synapse:
+    """Load a synapse that has `key`, ``current`` or ``release``."""
+    synapse = load(name, "synapse", where=where, beside=beside)
+    if not getattr(synapse, key):
+        fitting = [n for n in library.names("synapse") if getattr(load(n, "synapse"), key)]
+        raise ModelError(where, f"'{name}' has no {key}", "shipped ones that do: "
+                         + ", ".join(fitting))
+    return synapse
 
 
 def _check_projection(circuit: schema.Circuit, name: str) -> None:
@@ -237,6 +248,9 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
     if spikes != (projection.synapse is not None):
         raise ModelError(f"{where}.synapse", "spikes need a synapse" if spikes else
                          "a synapse takes spikes", 'synapse = "gaba_a" with from = "pop.spikes"')
+    if projection.release is not None and projection.synapse is None:
+        raise ModelError(f"{where}.release", "there is no synapse that it could change",
+                         'add synapse = "ampa"')
     if projection.synapse is not None:
         voltage = cell.offers[cell.compartments[compartment].voltage]
         given = checks.current_unit(circuit.synapses[name], scale.dimensions, voltage,

@@ -80,11 +80,16 @@ def controller_text(controller: schema.Controller) -> str:
 
 
 def synapse_text(synapse: schema.Synapse) -> str:
-    """Return the composed equations of a synapse, its event and its current."""
-    statements = text.statements(list(synapse.on_pre), synapse.label, synapse.definitions)
+    """Return the composed equations of a synapse, its events and its current or release."""
     lines = equation_lines(synapse, synapse.lines)
-    lines += [f"on_pre: {statement_text(synapse, s)}" for s in statements]
-    lines.append(f"current = {text.write(synapse.expression(synapse.current, 'current'))}")
+    key = "current" if synapse.current else "release"
+    for event, texts in (("on_pre", synapse.on_pre), ("after", synapse.after)):
+        if event == "after" and synapse.release:
+            lines.append(f"release = {text.write(synapse.expression(synapse.release, key))}")
+        lines += [f"{event}: {statement_text(synapse, s)}"
+                  for s in text.statements(list(texts), synapse.label, synapse.definitions)]
+    if synapse.current:
+        lines.append(f"current = {text.write(synapse.expression(synapse.current, key))}")
     return "\n".join(lines + constant_lines(synapse)) + "\n"
 
 

@@ -156,6 +156,7 @@ STIMULI: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "epsc": (frozenset({"amplitude", "tau_rise", "tau_decay"}),
              frozenset({"start", "locked_to", "after"})),
     "white": (frozenset({"sigma"}), frozenset({"mean", "from", "to"})),
+    "ou": (frozenset({"sigma", "tau"}), frozenset({"mean", "from", "to"})),
     "spikes": (frozenset(), frozenset({"times", "train"})),
     "poisson": (frozenset({"rate"}), frozenset({"from", "to"})),
     "clamp": (frozenset({"voltage"}), frozenset({"from", "to"})),
@@ -166,7 +167,8 @@ class Stimulus(Part):
     """One stimulus on a socket, on a synapse under test or on a population.
 
     `at` is a compartment, ``population.compartment``, a plastic synapse or a source.  `sigma` of
-    white noise is the standard deviation of its integral over a unit of time (``"5 pA*ms**0.5"``).
+    white noise is the standard deviation of its integral over a unit of time (``"5 pA*ms**0.5"``),
+    of an Ornstein-Uhlenbeck process (``ou``) that of its values, with the time constant `tau`.
     `amplitude` of an epsc is its peak.
     """
 
@@ -183,6 +185,7 @@ class Stimulus(Part):
     after: Time | None = None
     tau_rise: Time | None = None
     tau_decay: Time | None = None
+    tau: Time | None = None
     sigma: Level | None = None
     mean: Level | None = None
     rate: Level | None = None

@@ -188,13 +188,27 @@ class Cell(Constants):
 
 
 class Synapse(Constants):
-    """What a presynaptic spike adds, and the current into the compartment it sits on."""
+    """What a presynaptic spike adds, and the current into the compartment it sits on.
+
+    A file with `release` instead of `current` is the short-term plasticity of any synapse: `on_pre`
+    runs before a spike is transmitted, `release` multiplies its weight, `after` follows.
+    """
 
     kind: Literal["synapse"]
     equations: str = ""
     on_pre: Texts = ()
-    current: str
+    current: str = ""
+    release: str = ""
+    after: Texts = ()
     initial: dict[str, Start] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one(self) -> Synapse:
+        if bool(self.current) == bool(self.release):
+            raise ValueError("a synapse has either 'current' or 'release'")
+        if self.after and not self.release:
+            raise ValueError("'after' belongs to 'release'")
+        return self
 
     @cached_property
     def lines(self) -> tuple[text.Equation, ...]:
@@ -289,6 +303,7 @@ class Projection(Part):
     w: Weights = 1.0
     rule: RuleName = None
     synapse: str | None = None
+    release: str | None = None
     scale: Value = 1
     delay: Value | None = None
     bias: bool | None = None
@@ -313,6 +328,7 @@ class Circuit(Description):
     _controllers: dict[str, Controller] = PrivateAttr(default_factory=dict)
     _rules: dict[str, Rule] = PrivateAttr(default_factory=dict)
     _synapses: dict[str, Synapse] = PrivateAttr(default_factory=dict)
+    _releases: dict[str, Synapse] = PrivateAttr(default_factory=dict)
 
     @property
     def cells(self) -> dict[str, Cell]:
@@ -333,3 +349,8 @@ class Circuit(Description):
     def synapses(self) -> dict[str, Synapse]:
         """The synapse of each projection that has one."""
         return self._synapses
+
+    @property
+    def releases(self) -> dict[str, Synapse]:
+        """The short-term plasticity of each projection that has one."""
+        return self._releases

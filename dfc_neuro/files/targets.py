@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfc_neuro.errors import ProtocolError, near
 from dfc_neuro.files import checks, schema, units
-from dfc_neuro.files.circuits import check_rule, offers_of_cell
+from dfc_neuro.files.circuits import check_rule, load_synapse, offers_of_cell
 from dfc_neuro.files.load import load
 from dfc_neuro.files.protocols import RecordingProtocol, Stimulus
 from dfc_neuro.files.units import DIMENSIONLESS, Dimension, unit_text
@@ -88,7 +88,8 @@ def _stimulus(found: RecordingProtocol, name: str, stimulus: Stimulus) -> None:
     takes = cell.inputs[compartment]
     _wanted(stimulus.amplitude, takes, f"{where}.amplitude")
     _wanted(stimulus.mean, takes, f"{where}.mean")
-    _wanted(stimulus.sigma, units.product(takes, units.raised(_SECOND, 0.5)), f"{where}.sigma")
+    root = units.DIMENSIONLESS if stimulus.type == "ou" else units.raised(_SECOND, 0.5)
+    _wanted(stimulus.sigma, units.product(takes, root), f"{where}.sigma")
     _wanted(stimulus.voltage, cell.offers[cell.compartments[compartment].voltage],
             f"{where}.voltage")
 
@@ -106,7 +107,7 @@ def _plastic(found: RecordingProtocol, name: str) -> None:
     check_rule(rule, cell, voltage, {"spikes": DIMENSIONLESS}, f"{where}.rule")
     found._rules[name] = rule
     if entry.synapse != "none":
-        synapse = load(entry.synapse, "synapse", where=f"{where}.synapse", beside=beside)
+        synapse = load_synapse(entry.synapse, "current", f"{where}.synapse", beside)
         scale = units.quantity(entry.scale, f"{where}.scale").dimensions
         given = checks.current_unit(synapse, scale, cell.offers[voltage], f"{where}.scale")
         if given not in (None, cell.inputs[compartment]):
