@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfc_neuro import registry
 from dfc_neuro.brian.device import check_method
 from dfc_neuro.brian.scheme import ONE, Link, Scheme
 from dfc_neuro.brian.stimuli import describe, last_event
+from dfc_neuro.brian.topology import draw, positions
 from dfc_neuro.errors import EngineError, ProtocolError, near
 from dfc_neuro.files.schema import Cell, Controller
 from dfc_neuro.files.units import quantity
-from dfc_neuro.initialisers._shape import Place
 
 Array = np.ndarray
 CELL = "cell"  # the population of a protocol that runs on a cell
@@ -98,17 +97,17 @@ def batches(protocols: Sequence, seeds: np.random.SeedSequence) -> list[Batch]:
         check_numerics(protocol)
         alike.setdefault(_signature(protocol), []).append(k)
     out = []
-    for positions in alike.values():
-        members = tuple(protocols[k] for k in positions)
+    for chosen in alike.values():
+        members = tuple(protocols[k] for k in chosen)
         schemes = [scheme_of(p, seeds) for p in members]
         varied = {name: _varied([s.cells[name] for s in schemes]) for name in schemes[0].cells}
         links = tuple(_side_by_side([s.links[k] for s in schemes])
                       for k in range(len(schemes[0].links)))
         scheme = Scheme(schemes[0].cells, schemes[0].controllers, schemes[0].sources,
-                        schemes[0].sizes, links)
+                        schemes[0].sizes, links, schemes[0].positions)
         first = members[0]
         method = check_method(first.numerics.method or "rk4", f"{first.label}: numerics.method")
-        out.append(Batch(tuple(positions), members, scheme, time_step(first), duration(first),
+        out.append(Batch(tuple(chosen), members, scheme, time_step(first), duration(first),
                          method, varied))
     return out
 
@@ -166,6 +165,7 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
     sources: dict[str, str] = {}
     sizes: dict[str, int] = {}
     links: list[Link] = []
+    places: dict[str, Array] = {}
     if circuit is None:
         cells[CELL], sizes[CELL] = protocol.cell, 1
     else:
@@ -175,7 +175,8 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
                 sources[name] = population.source
             else:
                 cells[name] = circuit.cells[name]
-        links = _circuit_links(circuit, controllers, sizes, seeds)
+        places = positions(circuit.populations, seeds, circuit.label)
+        links = _circuit_links(circuit, controllers, sizes, places, seeds)
     for name, under_test in protocol.plastic.items():
         where = f"{protocol.label}: plastic.{name}"
         population, dot, compartment = under_test.at.partition(".")
@@ -192,7 +193,7 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
             name, f"{name}_input", "spikes", population, compartment, np.arange(n), np.arange(n),
             np.full(n, _number(under_test.w, f"{where}.w")), synapse, protocol.rules[name],
             synapse is not None, quantity(under_test.scale, f"{where}.scale"), where=where))
-    return Scheme(cells, controllers, sources, sizes, tuple(links))
+    return Scheme(cells, controllers, sources, sizes, tuple(links), places)
 
 
 def _sockets(cells) -> list[str]:
@@ -205,7 +206,7 @@ def _number(w, where: str) -> float:
     raise ProtocolError(where, f"found {w!r}", "a synapse under test needs a number")
 
 
-def _circuit_links(circuit, controllers, sizes, seeds) -> list[Link]:
+def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
     links = []
     for name, use in circuit.controllers.items():
         model = circuit.controller_models[name]
@@ -230,37 +231,11 @@ def _circuit_links(circuit, controllers, sizes, seeds) -> list[Link]:
         where = f"{circuit.label}: projections.{name}"
         source, _, reads = projection.from_.partition(".")
         target, _, compartment = projection.to.partition(".")
-        rng = np.random.default_rng(
-            np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, k)))
-        post, pre = _pairs(projection.connect, sizes[target], sizes[source], rng, where)
-        w = _weights(projection.w, sizes[target], sizes[source], rng, where)
+        post, pre, w = draw(projection, k, (sizes[target], sizes[source]),
+                            (places.get(target), places.get(source)), seeds, where)
         scale = quantity(projection.scale, where) if projection.scale != 1 else ONE
         delay = 0.0 if projection.delay is None else quantity(projection.delay, where).value
-        links.append(Link(name, source, reads, target, compartment, pre, post, w[post, pre],
+        links.append(Link(name, source, reads, target, compartment, pre, post, w,
                           circuit.synapses.get(name), circuit.rules.get(name), True, scale, delay,
                           bool(learner[name]), where, circuit.releases.get(name)))
     return links
-
-
-def _pairs(connect, n_to: int, n_from: int, rng: np.random.Generator, where: str
-           ) -> tuple[Array, Array]:
-    if connect == "one_to_one":
-        if n_to != n_from:
-            raise EngineError(f"{where}.connect", f"one_to_one between {n_from} and {n_to} units",
-                              "write \"all\"")
-        return np.arange(n_to), np.arange(n_to)
-    if connect == "all":
-        post, pre = np.indices((n_to, n_from)).reshape(2, -1)
-        return post, pre
-    post, pre = np.nonzero(rng.random((n_to, n_from)) < connect["probability"])
-    return post, pre
-
-
-def _weights(w, n_to: int, n_from: int, rng: np.random.Generator, where: str) -> Array:
-    if isinstance(w, int | float):
-        return np.full((n_to, n_from), float(w))
-    name = w["name"] if isinstance(w, dict) else w
-    if name == "weight_product" or (isinstance(w, dict) and len(w) > 1):
-        raise EngineError(f"{where}.w", f"'{w}' is drawn by learning experiments only",
-                          "write a number or another initialiser")
-    return registry.get("initialisers", name, f"{where}.w").draw(Place(n_to, n_from), rng)

@@ -20,6 +20,7 @@ from dfc_neuro.brian.monitors import Monitored, monitored
 from dfc_neuro.brian.plan import Batch, batches
 from dfc_neuro.brian.stimuli import Stimuli
 from dfc_neuro.brian.text import reporting
+from dfc_neuro.brian.topology import store
 from dfc_neuro.errors import ProtocolError
 from dfc_neuro.files import resolve
 from dfc_neuro.files.units import unit_text
@@ -111,6 +112,7 @@ def record(protocol, writer, seed: int, progress: bool | Report = True
     running = [Running(batch, labels, own[k])
                for k, batch in enumerate(batches([p for _, p in pairs], structure))]
     reported = _derived(running, labels, writer)
+    store([(r.batch.positions, r.batch.scheme) for r in running], labels, writer)
     first = _weights(running, len(labels))
     length = max(r.batch.duration for r in running)
     chunk = _chunk(running, protocol)

@@ -65,7 +65,8 @@ class Link:
 class Scheme:
     """Nodes by name, with their sizes, and links in the order in which they were declared.
 
-    ``sources`` are "rate" or "spikes"; ``cells`` and ``controllers`` hold models of the files.
+    ``sources`` are "rate" or "spikes"; ``cells`` and ``controllers`` hold models of the files;
+    ``positions`` (n, axes) are those of the nodes that have an extent, in metres.
     """
 
     cells: Mapping[str, Cell] = field(default_factory=dict)
@@ -73,3 +74,4 @@ class Scheme:
     sources: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
+    positions: Mapping[str, Array] = field(default_factory=dict)

@@ -262,6 +262,8 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
         raise ModelError(f"{where}.scale", f"{projection.scale!r} makes the input "
                          f"{unit_text(given)}, {projection.to} ({cell.name}) takes "
                          f"{unit_text(wanted)}", 'give a scale such as "90 pA"')
+    if isinstance(projection.connect, dict):
+        _check_connect(circuit, projection, where)
     drawn = projection.w if isinstance(projection.w, str) else (
         projection.w["name"] if isinstance(projection.w, dict) else None)
     if isinstance(projection.w, dict) and len(projection.w) > 1:
@@ -278,6 +280,28 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
     if name in circuit.rules:
         check_rule(circuit.rules[name], cell, cell.compartments[compartment].voltage,
                    _pre_offers(circuit, projection), f"{where}.rule")
+
+
+def _check_connect(circuit: schema.Circuit, projection: schema.Projection, where: str) -> None:
+    """Check a connection rule against the sizes and extents of its two populations."""
+    ends = [end.partition(".")[0] for end in (projection.from_, projection.to)]
+    connect = projection.connect
+    if ends[0] in circuit.controllers:
+        return
+    there = circuit.populations[ends[0]].n - (
+        ends[0] == ends[1] and not connect.get("autapses", True))
+    if connect.get("in_degree", 0) > there:
+        raise ModelError(f"{where}.connect.in_degree", f"found {connect['in_degree']}, "
+                         f"'{ends[0]}' has {there} units to choose from")
+    if "distance" in connect:
+        axes = [len(circuit.populations[end].extent) for end in ends]
+        for end, n in zip(ends, axes, strict=True):
+            if not n:
+                raise ModelError(f"{where}.connect.distance", f"the units of '{end}' have no "
+                                 "positions", f'populations.{end}.extent = ["500 um", "500 um"]')
+        if axes[0] != axes[1]:
+            raise ModelError(f"{where}.connect.distance", f"'{ends[0]}' has {axes[0]} axes, "
+                             f"'{ends[1]}' {axes[1]}", "give both an extent in the same space")
 
 
 def _pre_offers(circuit: schema.Circuit, projection: schema.Projection) -> dict[str, Dimension]:

@@ -26,7 +26,7 @@ from dfc_neuro.errors import near
 from dfc_neuro.files import text, units
 from dfc_neuro.files.dimensions import dimension, evaluate
 from dfc_neuro.files.units import Dimension, Quantity
-from dfc_neuro.files.values import Connect, Read, RuleName, Start, Texts, Value, Weights
+from dfc_neuro.files.values import Connect, Extent, Read, RuleName, Start, Texts, Value, Weights
 
 
 class Part(BaseModel):
@@ -263,9 +263,13 @@ class Rule(Constants):
 
 
 class Population(Part):
-    """Neurons of one cell, or a source of rates or spikes; functions may replace the cell's."""
+    """Neurons of one cell, or a source of rates or spikes; functions may replace the cell's.
+
+    `extent` holds the sides of the line, rectangle or box that they lie in.
+    """
 
     n: PositiveInt
+    extent: Extent = ()
     cell: str | None = None
     source: Literal["rate", "spikes"] | None = None
     functions: dict[str, str] = Field(default_factory=dict)

@@ -39,15 +39,45 @@ def _weights(value: object) -> object:
     return _number_or_text(value)
 
 
+_RULES = ('"all", "one_to_one", { probability = 0...1 } or { in_degree = n }; with a probability '
+          'also distance = "gaussian" or "exponential" and length = "100 um"; with either '
+          'autapses = false')
+
+
 def _connect(value: object) -> object:
     if value in ("all", "one_to_one"):
         return value
-    if isinstance(value, dict) and set(value) == {"probability"}:
-        p = value["probability"]
-        if isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1:
-            return value
-    raise ValueError(f'found {value!r}, allowed "all", "one_to_one" or '
-                     "{ probability = 0...1 }")
+    problem = ValueError(f"found {value!r}, allowed {_RULES}")
+    if not isinstance(value, dict) or ("probability" in value) == ("in_degree" in value):
+        raise problem
+    known = {"probability", "distance", "length"} if "probability" in value else {"in_degree"}
+    for key in value:
+        if key not in (known | {"autapses"}):
+            raise ValueError(f"unknown key '{key}', allowed {_RULES}")
+    p, k = value.get("probability", 0), value.get("in_degree", 1)
+    if (isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1
+            or isinstance(k, bool) or not isinstance(k, int) or k < 1
+            or not isinstance(value.get("autapses", True), bool)
+            or ("distance" in value) != ("length" in value)
+            or value.get("distance", "gaussian") not in ("gaussian", "exponential")):
+        raise problem
+    if "length" in value:
+        _length(value["length"])
+    return value
+
+
+def _length(value: object) -> None:
+    quantity = units.parse(value)
+    if quantity.dimensions != units.dimension("metre") or quantity.value <= 0:
+        raise ValueError(f"found {value!r}, a positive length such as \"100 um\" is needed")
+
+
+def _extent(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) > 3:
+        raise ValueError(f"found {value!r}, one to three lengths are needed")
+    for side in value:
+        _length(side)
+    return tuple(value)
 
 
 def _read(value: object) -> object:
@@ -66,4 +96,5 @@ Start = Annotated[Any, BeforeValidator(_number_or_text)]
 Weights = Annotated[Any, BeforeValidator(_weights)]
 RuleName = Annotated[str | None, BeforeValidator(lambda v: None if v == "none" else v)]
 Connect = Annotated[Any, BeforeValidator(_connect)]
+Extent = Annotated[tuple[Any, ...], BeforeValidator(_extent)]
 Read = Annotated[Any, BeforeValidator(_read)]

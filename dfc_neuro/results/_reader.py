@@ -31,7 +31,7 @@ class Result:
     ----------
     attrs : dict
         Versions, engine, seed, status, ...
-    recordings, spikes, weights, metrics, measures, derived : Group
+    recordings, spikes, weights, metrics, measures, derived, connections, positions : Group
         What the file holds.
 
     Raises
@@ -49,6 +49,8 @@ class Result:
         self.metrics = self._group("metrics")
         self.measures = self._group("measures")
         self.derived = self._group("derived")
+        self.connections = self._group("connections")
+        self.positions = self._group("positions")
 
     @property
     def protocol(self) -> dict[str, Any]:
