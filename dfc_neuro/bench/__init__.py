@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dfc_neuro.bench import _torch
 from dfc_neuro.bench._case import Case, Row, control, operations, steps
 from dfc_neuro.bench._peak import in_own_process
-from dfc_neuro.bench._work import Work, error, exact, is_reference, limits, work
+from dfc_neuro.bench._work import Work, error, exact, is_reference, limits, solution, work
 from dfc_neuro.rates import threads
 
 __all__ = ["Case", "Measured", "Row", "Table", "bench", "control", "gemm_seconds", "operations",
@@ -43,13 +43,17 @@ class Measured:
 
 @dataclass
 class Table:
-    """All that was measured; ``gemm`` maps (dtype, threads) to GFLOP/s."""
+    """All that was measured; ``gemm`` maps (dtype, threads) to GFLOP/s.
+
+    ``euler_error`` is the relative error of the update by Euler's steps against the exact solution.
+    """
 
     case: Case
     gemm: dict[tuple[str, int], float]
     rows: list[Measured]
     empty_mib: float | None
     notes: list[str] = field(default_factory=list)
+    euler_error: float | None = None
 
     def find(self, method: str, **properties) -> Measured | None:
         """Return the row of a method with these properties, on all threads if not said."""
@@ -167,6 +171,13 @@ def bench(case: Case | None = None, wanted: list[Row] | None = None, *, quick: b
                     with limits(case, row):
                         seconds[row] = min(seconds[row], _repeat(jobs[row], SLICE))
                     time.sleep(PAUSE)
+    euler_error = None
+    fast = next((row for row in here if row.integrator == "fast"), None)
+    if fast is not None:
+        tell("the exact solution")
+        with limits(case, fast):
+            euler = exact(case, replace(fast, integrator="euler"))
+            euler_error = error(euler, solution(case, fast.threads))
     gave_way = {row: jobs[row].gave_way() for row in here}
     jobs.clear()
 
@@ -189,7 +200,7 @@ def bench(case: Case | None = None, wanted: list[Row] | None = None, *, quick: b
             None if gflops is None else gflops / rate[row.dtype, row.threads],
             errors[row], memory[row], is_reference(row), gave_way.get(row, False)))
     empty = in_own_process(case, None)["peak_mib"] if peaks else None
-    return Table(case, rate, found, empty, _notes(case, found, quick))
+    return Table(case, rate, found, empty, _notes(case, found, quick), euler_error)
 
 
 def _notes(case: Case, found: list[Measured], quick: bool) -> list[str]:

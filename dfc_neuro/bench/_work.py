@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from dfc_neuro.bench._case import Case, Row, control
+from dfc_neuro.bench._case import Case, Row, control, over
 from dfc_neuro.files import load
 from dfc_neuro.learning.planning import SMALLEST_SCALE
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
 from dfc_neuro.rates import threads
 from dfc_neuro.rates.compile import RuleKernel
+from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.expected import expected_update
 from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import cross_entropy
@@ -59,14 +60,16 @@ def work(case: Case, row: Row) -> Work:
         from dfc_neuro.bench._torch import loop
 
         return loop(case)
-    return _feedback(case, row) if row.feedback != "none" else _forward(case, row)
+    if row.feedback != "none":
+        return _feedback(case, row)
+    return _forward(case, row, control(case, row))
 
 
-def _forward(case: Case, row: Row) -> Work:
+def _forward(case: Case, row: Row, constants: Control) -> Work:
     dtype = np.dtype(row.dtype)
     net, x, labels = case.draw()
     net, x = net.astype(dtype), x.astype(dtype)
-    method, rule, constants = get("methods", row.method, "bench"), _rule("W"), control(case, row)
+    method, rule = get("methods", row.method, "bench"), _rule("W")
     optimiser = Optimiser({"name": "adam", "lr": RATE}, "bench")
     gave_way: list[bool] = []
 
@@ -113,9 +116,12 @@ def _feedback(case: Case, row: Row) -> Work:
 def exact(case: Case, row: Row) -> Array:
     """Return the float64 update that a row is held against.
 
-    For DFC that is Euler's, whatever the integrator; for the noisy feedback update that with the
-    same noise, for the expected one that of the recursion, for PyTorch's steps our own.
+    For DFC that is Euler's, but for fast stepping the exact solution; for the noisy feedback update
+    that with the same noise, for the expected one that of the recursion, for PyTorch's steps our
+    own.
     """
+    if row.integrator == "fast":
+        return solution(case, row.threads)
     own = row.method.removeprefix("torch_")
     if row.feedback == "expected":
         net, x, _ = case.draw()
@@ -124,6 +130,22 @@ def exact(case: Case, row: Row) -> Array:
             noise_scale=max(case.feedback.sigma, SMALLEST_SCALE)).dQ)
     integrator = "euler" if own == "dfc" else row.integrator
     return work(case, Row(own, row.threads, integrator, row.feedback, "float64")).update()
+
+
+@lru_cache(maxsize=1)
+def solution(case: Case, threads: int) -> Array:
+    """Return the float64 update of DFC for dt to 0.
+
+    By Richardson's extrapolation of steps of second order, T and 2 T of them.
+    """
+    row = Row("dfc", threads, "euler", dtype="float64")
+
+    def update(states: int) -> Array:
+        own = replace(over(case.control, states), integrator="fast")
+        return _forward(case, row, own).update()
+
+    coarse, fine = (update(n * case.control.steps) for n in (1, 2))
+    return fine + (fine - coarse) / 3.0
 
 
 def is_reference(row: Row) -> bool:

@@ -45,6 +45,10 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
         transmission=table.transmission, proactive=table.proactive,
         instant_system=table.instant_system, integrator=integrator,
         sigma=table.noise, sigma_output=output)
+    if control.second_order and table.transmission == "delayed":
+        raise ProtocolError(f"{where}.transmission", "'delayed' is a delay of one step, and the "
+                            "integrator 'fast' follows the equations, which have none",
+                            "allowed with it is instant; or take the integrator euler")
     scale = None
     if table.noise and "noise_scale" not in own.circuit.cell_parameters:
         scale = max(table.noise, SMALLEST_SCALE)

@@ -9,7 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dfc_neuro.rates._elementwise import advance, deviation, options, relax
+from dfc_neuro.rates._elementwise import (
+    advance,
+    advance_linearly,
+    control_corrected,
+    deviation,
+    options,
+    relax,
+)
 from dfc_neuro.rates._noise import add_normals
 
 CHUNK = 8  # time steps whose outer products become one matrix product
@@ -55,12 +62,12 @@ def add_noise(out, units, scale, kind, noise, t, first, seed, sample, words, nor
 
 
 @njit(**options)
-def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, apical, dr, drive,
-                 constants, flags, noise, t, seed, sample, words, normals):
+def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, apical, dr, held,
+                 drive, constants, flags, noise, t, seed, sample, words, normals):
     """Advance every layer by one step: ascending with instant transmission, else descending."""
     depth, S, n_L = codes.size, sample.size, sizes[-1]
     k, k_A = constants[3], constants[4]
-    delayed, kind = flags[1], flags[3]
+    delayed, kind, second = flags[1], flags[3], flags[6]
     for step in range(depth):
         i = depth - 1 - step if delayed else step
         lo, hi, n = S * first[i], S * first[i + 1], sizes[i + 1]
@@ -76,8 +83,39 @@ def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, api
         if i > 0:
             multiply(dr[S * first[i - 1]:lo], W[w_first[i]:w_first[i + 1]], basal[lo:hi],
                      S, sizes[i], n)
-        advance(x[lo:hi], here, basal[lo:hi], k)
+        if second:
+            advance_linearly(x[lo:hi], here, basal[lo:hi], held[lo:hi], k, constants[8])
+        else:
+            advance(x[lo:hi], here, basal[lo:hi], k)
         deviation(codes[i], v0[lo:hi], r0[lo:hi], x[lo:hi], dr[lo:hi])
+
+
+@njit(**options)
+def settle(sizes, first, codes, Q, corrector, v0, r0, e0, x, apical, dr, held, error, ahead, u_int,
+           u_next, drive, constants):
+    """End a step of second order: the output layer meets the control of its own new error.
+
+    The layer was advanced under the control of the extrapolated error `ahead`.  With Q_L in one
+    step of the loop it is stiff, so the difference is solved for: x += G (e - ahead),
+    G = (I + g Q_L)^-1 g Q_L, exact for a linear output layer.
+    """
+    depth, n_L = codes.size, sizes[-1]
+    lo = x.size // first[depth] * first[depth - 1]
+    here, out, S = x[lo:], dr[lo:], (x.size - lo) // n_L
+    for i in range(error.size):
+        error[i] = e0[i] - out[i] - ahead[i]
+    multiply(error, corrector, drive[:S * n_L], S, n_L, n_L)
+    for i in range(error.size):
+        here[i] += drive[i]
+    deviation(codes[depth - 1], v0[lo:], r0[lo:], here, out)
+    control_corrected(e0, out, error, u_int, u_next, constants[2], constants[10])
+    share = constants[9] * constants[10]
+    for i in range(error.size):
+        ahead[i] = share * (error[i] - ahead[i])
+    multiply(ahead, Q[n_L * first[depth - 1]:], drive[:S * n_L], S, n_L, n_L)
+    for i in range(error.size):
+        apical[lo + i] += drive[i]
+        held[lo + i] += drive[i]
 
 
 @njit(**options)
@@ -96,12 +134,24 @@ def store(sizes, first, S, at, u, x, basal, apical, dr, trace):
 
 
 @njit(**options)
-def add_states(x, basal, apical, sums):
-    """Add one state to sums over time, three arrays; or to none where they are empty."""
+def add_states(x, basal, apical, sums, weight):
+    """Add one state to weighted sums over time, three arrays; or to none where they are empty."""
+    share = x.dtype.type(weight)
     for f in range(sums[0].size):
-        sums[0][f] += x[f]
-        sums[1][f] += basal[f]
-        sums[2][f] += apical[f]
+        sums[0][f] += share * x[f]
+        sums[1][f] += share * basal[f]
+        sums[2][f] += share * apical[f]
+
+
+@njit(**options)
+def weigh(sizes, first, S, held, rows, count, post, weight):
+    """Scale the `count` postsynaptic factors of the state at `held`."""
+    for i in range(sizes.size - 1):
+        n = sizes[i + 1]
+        for a in range(count):
+            at = (count * rows * first[i]) + a * rows * n + held * S * n
+            for j in range(at, at + S * n):
+                post[j] *= post.dtype.type(weight)
 
 
 @njit(**options)

@@ -15,11 +15,14 @@ from dfc_neuro.rates._blocks import (
     add_outer,
     add_states,
     flush,
+    multiply,
     network_step,
     offsets,
+    settle,
     store,
+    weigh,
 )
-from dfc_neuro.rates._elementwise import control_step, deviation, largest, options
+from dfc_neuro.rates._elementwise import control_ahead, control_step, deviation, largest, options
 
 # --- what a rule file fills in ---------------------------------------------------------------
 POST_SLOTS = 1  # different postsynaptic factors
@@ -73,15 +76,19 @@ def collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical,
 
 
 @njit(**options)
-def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags, noise, seed,
-             p, dW, db, end, trace, trouble):
+def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, constants, flags, noise,
+             seed, p, dW, db, end, trace, trouble):
     """Run one block through a phase of control and sum a rule's factors over it.
+
+    Steps of second order begin at the control just after the first error, u = k_p e.  For them
+    the first state counts half in the sum and the last one and a half times: the trapezoidal rule
+    up to the last state, and one interval more, so that T states are T dt.
 
     Parameters
     ----------
     sizes, codes : int64 (L + 1,), (L,)
         n_0..n_L and the numbers of the nonlinearities.
-    W, Q : flat weights.
+    W, Q, corrector : flat weights; (I + g Q_L)^-1 g Q_L for steps of second order, else empty.
     x0 : (S * n_0,)
         Input.
     v0, r0, gain0 : flat blocks of the feedforward state and of phi'(v^-).
@@ -89,10 +96,12 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
         Output target minus feedforward output.
     sample : int64 (S,)
         Numbers of the samples, for noise.
-    constants : (8,)
-        dt, alpha, k_p, k, k_A, noise steps of hidden layers and output, divergence bound.
-    flags : int64 (6,)
-        T, delayed, proactive, kind of noise (0 none, 1 given, 2 made), record every, learn.
+    constants : (11,)
+        dt, alpha, k_p, k, k_A, noise steps of hidden layers and output, divergence bound; the
+        parts of k and k_A that go to the new input, du/de at the new time.
+    flags : int64 (7,)
+        T, delayed, proactive, kind of noise (0 none, 1 given, 2 made), record every, learn,
+        second order.
     noise : (T - 1, S, sum n_i) or empty
     p : the rule's parameters
     dW, db : flat
@@ -106,7 +115,7 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
         Layer (1..L) and step at which the bound was passed, else (0, 0).
     """
     depth, S, n_L = codes.size, sample.size, sizes[-1]
-    T, proactive, every, learn = flags[0], flags[2], flags[4], flags[5]
+    T, proactive, every, learn, second = flags[0], flags[2], flags[4], flags[5], flags[6]
     bound = constants[7]
     first, w_first = offsets(sizes)
     total, widest = first[depth], sizes[1:].max()
@@ -122,6 +131,20 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
     words = np.empty((2, widest if flags[3] == 2 else 0), np.uint32)
     normals = np.empty((3, widest if flags[3] == 2 else 0), np.float32)
 
+    error, before, ahead, used = (u.copy(), u.copy(), u.copy(), u.copy())
+    held_input = np.zeros(S * total if second else 0, F)
+    to_new = constants[9] / constants[4]
+    if second:
+        error[:] = e0
+        before[:] = e0
+        u[:] = constants[2] * e0
+        if constants[4] == 1.0:
+            for i in range(depth):
+                lo, hi = S * first[i], S * first[i + 1]
+                multiply(u, Q[n_L * first[i]:n_L * first[i + 1]], apical[lo:hi], S, n_L,
+                         sizes[i + 1])
+            held_input[:] = apical
+
     rows = CHUNK * S if learn else 0
     post = np.zeros(POST_SLOTS * rows * total, F)
     pre = np.zeros(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
@@ -134,15 +157,25 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
     for t in range(T):
         # t is the state at hand; the step to t + 1 follows its bookkeeping
         last = t == T - 1
-        if not last:
+        if second and not last:
+            control_ahead(error, before, ahead, u, u_int, u_next, constants[0], constants[1],
+                          constants[2], constants[10])
+            for i in range(u.size):
+                used[i] = u[i] + to_new * (u_next[i] - u[i])
+        elif not last:
             control_step(e0, dr[S * first[depth - 1]:], u, u_int, u_next, constants[0],
                          constants[1], constants[2])
         if every > 0 and t % every == 0:
             store(sizes, first, S, t // every, u, x, basal, apical, dr, trace)
-        add_states(x, basal, apical, end[4:])
+        weight = 1.0
+        if second and not FEEDBACK:
+            weight = 1.5 if last else (0.5 if t == 0 else 1.0)
+        add_states(x, basal, apical, end[4:], weight)
         if learn and not (FEEDBACK and last):
             collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical, dr, dp,
                     rate, u, u_next, p, post, pre)
+            if weight != 1.0:
+                weigh(sizes, first, S, held, rows, POST_SLOTS, post, weight)
             held += 1
         if held == CHUNK or (held > 0 and last):
             flush(sizes, first, w_first, S, held, rows, slots, terms, sums, FEEDBACK, post,
@@ -150,9 +183,12 @@ def dynamics(sizes, codes, W, Q, x0, v0, r0, gain0, e0, sample, constants, flags
             held = 0
         if last:
             break
-        network_step(sizes, first, w_first, codes, W, Q, v0, r0, u_next if proactive else u, x,
-                     basal, apical, dr, drive, constants, flags, noise, t, seed, sample, words,
-                     normals)
+        reads = used if second else (u_next if proactive else u)
+        network_step(sizes, first, w_first, codes, W, Q, v0, r0, reads, x, basal, apical, dr,
+                     held_input, drive, constants, flags, noise, t, seed, sample, words, normals)
+        if second:
+            settle(sizes, first, codes, Q, corrector, v0, r0, e0, x, apical, dr, held_input, error,
+                   ahead, u_int, u_next, drive, constants)
         u[:] = u_next
         if bound > 0 and (every > 0 or t % CHUNK == CHUNK - 1 or t == T - 2):
             for i in range(depth):

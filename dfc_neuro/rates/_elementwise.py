@@ -97,6 +97,16 @@ def advance(x, apical, basal, k):
 
 
 @njit(**options)
+def advance_linearly(x, apical, basal, held, k, ahead):
+    """One step of the soma under an input that goes from `held` to apical + basal linearly."""
+    keep, before = x.dtype.type(1.0) - k, k - ahead
+    for i in range(x.size):
+        new = apical[i] + basal[i]
+        x[i] = keep * x[i] + before * held[i] + ahead * new
+        held[i] = new
+
+
+@njit(**options)
 def relax(apical, drive, k):
     """One step of the apical compartment: v_A += k (drive - v_A)."""
     keep = apical.dtype.type(1.0) - k
@@ -111,6 +121,30 @@ def control_step(e0, dr, u, u_int, u_next, dt, alpha, k_p):
         error = e0[i] - dr[i]
         u_int[i] += dt * (error - alpha * u[i])
         u_next[i] = u_int[i] + k_p * error
+
+
+@njit(**options)
+def control_ahead(error, before, ahead, u, u_int, u_next, dt, alpha, k_p, gain):
+    """Predict the control: the trapezoidal rule with the error extrapolated in time.
+
+    u_int becomes what the new integral is for a new error of 0; `ahead` is the extrapolated error.
+    """
+    half = error.dtype.type(0.5) * dt
+    shrink = error.dtype.type(1.0) / (error.dtype.type(1.0) + half * alpha)
+    for i in range(u.size):
+        u_int[i] = shrink * (u_int[i] + half * (error[i] - alpha * u[i]))
+        ahead[i] = error[i] + (error[i] - before[i])
+        before[i] = error[i]
+        u_next[i] = u_int[i] + gain * ahead[i]
+
+
+@njit(**options)
+def control_corrected(e0, dr, error, u_int, u_next, k_p, gain):
+    """Take the control to the error at hand, after :func:`control_ahead`."""
+    for i in range(u_next.size):
+        error[i] = e0[i] - dr[i]
+        u_int[i] += (gain - k_p) * error[i]
+        u_next[i] = u_int[i] + k_p * error[i]
 
 
 @njit(**options)

@@ -25,12 +25,14 @@ class Control:
     transmission : {"instant", "delayed"}
         Whether a layer reads the layer below at the new or at the old time.
     proactive : bool
-        Whether the apical compartments read the control of the new time.
+        Whether the apical compartments read the control of the new time.  Both options say what a
+        step of first order reads; the equations, and so steps of second order, know no difference.
     instant_system : bool
         The somata follow without delay; forces instant transmission.
     integrator : {"euler", "fast", "averaged"}
-        Forward Euler, the exponential step for soma and apical compartment, or Euler's time
-        average in closed form; where steps are needed all the same, "averaged" means Euler's.
+        Forward Euler; the exponential step for soma and apical compartment, of second order
+        where there is no noise; or Euler's time average in closed form, which means Euler's steps
+        where steps are needed all the same.
     sigma, sigma_output : float
         Noise of the apical compartments, hidden layers and output layer.
     """
@@ -50,14 +52,19 @@ class Control:
 
     @property
     def delayed(self) -> bool:
-        return self.transmission == "delayed" and not self.instant_system
+        return self.transmission == "delayed" and not (self.instant_system or self.second_order)
+
+    @property
+    def second_order(self) -> bool:
+        """Whether a step reads the mean of old and new inputs."""
+        return self.integrator == "fast" and not (self.sigma or self.sigma_output)
 
     @property
     def soma_step(self) -> float:
         """k: the fraction of the way that the soma goes in one step."""
         if self.instant_system:
             return 1.0
-        ratio = self.dt / max(self.tau, self.dt)
+        ratio = self.dt / (self.tau if self.second_order else max(self.tau, self.dt))
         return -math.expm1(-ratio) if self.integrator == "fast" else ratio
 
     @property
@@ -67,6 +74,26 @@ class Control:
             return 1.0
         ratio = self.dt / self.tau_A
         return -math.expm1(-ratio) if self.integrator == "fast" else ratio
+
+    @property
+    def soma_ahead(self) -> float:
+        """The part of `soma_step` that goes to the new input; the rest goes to the old one."""
+        return self._ahead(self.soma_step, 0.0 if self.instant_system else self.tau)
+
+    @property
+    def apical_ahead(self) -> float:
+        """The part of `apical_step` that goes to the new control."""
+        return self._ahead(self.apical_step, self.tau_A)
+
+    def _ahead(self, step: float, tau: float) -> float:
+        # exact for an input that changes linearly: 1 - (1 - exp(-h))/h with h = dt/tau
+        return 1.0 - step * tau / self.dt if self.second_order else step
+
+    @property
+    def control_gain(self) -> float:
+        """du/de at the new time of a step of second order."""
+        half = self.dt / 2
+        return self.k_p + half * (1.0 - self.alpha * self.k_p) / (1.0 + self.alpha * half)
 
     @property
     def noise_steps(self) -> tuple[float, float]:

@@ -84,6 +84,15 @@ def _split(flat: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
     return [part.reshape(s) for part, s in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
 
 
+def _corrector(net: Network, control: Control) -> Array:
+    """Return (I + g Q_L)^-1 g Q_L, flat, g the effect of an error on the output in one step."""
+    if not control.second_order:
+        return np.empty(0, net.dtype)
+    gain = control.soma_ahead * control.apical_ahead * control.control_gain
+    own = gain * net.Q[-1].astype(np.float64)
+    return np.linalg.solve(np.eye(len(own)) + own, own).astype(net.dtype).ravel()
+
+
 def rule_parameters(rule: RuleKernel, dtype: np.dtype) -> Array:
     """Return a rule's parameters as the kernels take them; never empty."""
     return np.array(rule.parameters or (0.0,), dtype)
@@ -187,9 +196,11 @@ def simulate(
         noisy = 2
     s_hidden, s_output = control.noise_steps
     constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
-                          control.apical_step, s_hidden, s_output, bound], F)
+                          control.apical_step, s_hidden, s_output, bound, control.soma_ahead,
+                          control.apical_ahead, control.control_gain], F)
     flags = np.array([control.steps, control.delayed, control.proactive, noisy, record_every,
-                      learn], np.int64)
+                      learn, control.second_order], np.int64)
+    corrector = _corrector(net, control)
     gain = slopes(net, fwd)
     numbers = np.arange(B) if samples is None else np.asarray(samples)
     p = rule_parameters(kernel, F)
@@ -213,8 +224,8 @@ def simulate(
                  if noise is not None else np.empty((0, 0, 0), F))
         trouble = np.zeros(2, np.int64)
         kernel.module.dynamics(
-            np.array(sizes, np.int64), codes, W, Q, cut([fwd.x]), cut(fwd.v), cut(fwd.r), cut(gain),
-            cut([delta]),
+            np.array(sizes, np.int64), codes, W, Q, corrector, cut([fwd.x]), cut(fwd.v), cut(fwd.r),
+            cut(gain), cut([delta]),
             np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble

@@ -64,6 +64,8 @@ def refused(data, workdir):
     (["numerics.threads=0"], "numerics.threads", "found 0", "greater than 0"),
     (["numerics.precision=float16"], "numerics.precision", "found 'float16'", "'float64'"),
     (["numerics.integrator=rk4"], "numerics.integrator", "found 'rk4'", "'euler'"),
+    (["numerics.integrator=fast", "phases.control.transmission=delayed"],
+     "phases.control.transmission", "a delay of one step", "take the integrator euler"),
     # names
     (["method=dfcc"], "tiny.toml: method", "unknown method 'dfcc'", "did you mean 'dfc'?"),
     (["feedback=lerned"], "tiny.toml: feedback", "found 'lerned'", "'learned'"),

@@ -90,10 +90,10 @@ def test_counts_of_operations():
     assert operations(case, loop) == 2 * expected["dfc", "euler", "none"]
 
 
-def test_fast_takes_a_third_of_the_steps_over_the_same_span():
+def test_fast_takes_fewer_steps_over_the_same_time():
     euler, fast = (control(DEFAULT, Row("dfc", 1, name)) for name in ("euler", "fast"))
-    assert 3 * (fast.steps - 1) == euler.steps - 1
-    assert fast.dt * (fast.steps - 1) == pytest.approx(euler.dt * (euler.steps - 1), rel=1e-15)
+    assert (euler.steps, fast.steps) == (1000, 200)
+    assert fast.dt * fast.steps == pytest.approx(euler.dt * euler.steps, rel=1e-15)
     assert steps(DEFAULT, Row("bp", 1)) == 0
     assert steps(DEFAULT, Row("feedback", 1, "euler", "noisy")) == 48
 
@@ -118,7 +118,7 @@ def test_updates_are_right(table):
         assert m.reference == (dtype == "float64" and name[1] not in ("fast", "averaged")
                                and name[2] != "expected")
         if name[1] == "fast":
-            assert 0 < m.error < 0.1
+            assert 0 < m.error < 1.3 * table.euler_error
         elif name[2] == "expected" or name[1] == "averaged":
             assert m.error < 2e-4
         else:
@@ -140,7 +140,7 @@ def test_json_file(table, workdir):
     for row in found["rows"]:
         assert list(row) == FIELDS
         assert (row["sizes"], row["batch"]) == ([6, 8, 7, 4], 5)
-        assert row["steps"] == {"euler": 12 if row["feedback"] == "noisy" else 31, "fast": 11,
+        assert row["steps"] == {"euler": 12 if row["feedback"] == "noisy" else 31, "fast": 6,
                                 "averaged": 31, "none": 12 if row["feedback"] == "expected" else 0
                                 }[row["integrator"]]
         assert row["peak_mib"] is None
