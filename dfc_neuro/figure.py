@@ -1,12 +1,15 @@
 """Draw figures from result files; run first what is missing.
 
 A figure is a script with a docstring, ``REQUIRES = {role: {"protocol": NAME, "keys": {...},
-"seed": 0}}`` and ``make(results) -> Figure``, where ``results`` maps each role to a Result.
+"seed": 0}}`` and ``make(results) -> Figure``, where ``results`` maps each role to a Result.  With
+``COLLECTS = PROTOCOL`` it is given all finished runs of a protocol too, as ``results["runs"]``, and
+nothing is run for it.  A script that has ``table(results) -> Table`` makes a table as well.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +19,11 @@ from types import ModuleType
 from typing import Any
 
 from dfc_neuro.errors import DfcNeuroError, InputError, ResultsError, near
-from dfc_neuro.results import Result
+from dfc_neuro.files.keys import look_up, same
+from dfc_neuro.results import Result, scan
+from dfc_neuro.table import FORMATS as TABLE_FORMATS
 
+log = logging.getLogger(__name__)
 FORMATS = ("pdf", "svg", "png")
 # no dates: the same result gives the same file
 METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
@@ -71,11 +77,15 @@ def draw(
     folder = _writable(Path(directory) if directory is not None else Path("results/figures"))
     written = []
     for script in scripts:
-        results = {
+        results: dict[str, Any] = {
             role: _from_sources(script, needed, given) or _found_or_run(needed, quick)
             for role, needed in script.REQUIRES.items()
         }
+        if hasattr(script, "COLLECTS"):
+            results["runs"] = _collected(script.COLLECTS, given)
         written += _save(script, results, folder, formats)
+        if hasattr(script, "table"):
+            written += _save_table(script, results, folder)
     return written
 
 
@@ -112,6 +122,8 @@ def _from_sources(script: ModuleType, needed: Mapping[str, Any], given: list[Res
     if not given:
         return None
     fitting = [r for r in given if r.attrs.get("name") == Path(needed["protocol"]).stem]
+    if len(fitting) > 1:
+        fitting = [r for r in fitting if _has(r, needed)]
     if len(fitting) == 1:
         return fitting[0]
     if len(given) == 1 and len(script.REQUIRES) == 1:
@@ -122,6 +134,41 @@ def _from_sources(script: ModuleType, needed: Mapping[str, Any], given: list[Res
         f"figure '{_title(script)}' needs one result of '{needed['protocol']}', found {found}",
         "give the right files, or none to run what is missing",
     )
+
+
+def _has(result: Result, needed: Mapping[str, Any]) -> bool:
+    """Return whether a result is of the keys and seed that a figure needs."""
+    held = result.protocol
+    return result.attrs.get("seed", 0) == needed.get("seed", 0) and all(
+        same(look_up(held, key) or look_up(held.get("variables", {}), key), value)
+        for key, value in needed.get("keys", {}).items())
+
+
+def _collected(protocol: str, given: list[Result]) -> list[Result]:
+    """Return all finished runs of a protocol, of those given or in the folder of results."""
+    found = [r for r in given if r.attrs.get("name") == protocol] if given else list(
+        scan(Path("results"), protocol))
+    if not found:
+        raise ResultsError("--from" if given else "results", f"holds no finished run of "
+                           f"'{protocol}'", f"dfc-neuro sweep {protocol} makes them")
+    return found
+
+
+def _save_table(script: ModuleType, results: dict[str, Any], folder: Path) -> list[Path]:
+    """Show a figure's table, and write it in each format."""
+    table = _call(Path(str(script.__file__)), lambda: script.table(results))
+    for line in table.lines():
+        log.info("%s", line)
+    written = []
+    for kind in TABLE_FORMATS:
+        path = folder / f"{_title(script)}.{kind}"
+        try:
+            path.write_text(table.written_as(kind), encoding="utf-8")
+        except OSError as error:
+            raise ResultsError(str(path), f"cannot be written ({error.strerror})",
+                               "choose another folder (-o)") from error
+        written.append(path)
+    return written
 
 
 def _found_or_run(needed: Mapping[str, Any], quick: bool) -> Result:

@@ -15,6 +15,7 @@ JOB = {
     "processes": 1,
     "memory": "8GB",
     "walltime": "04:00:00",
+    "scheduler_options": {"dashboard_address": ":0"},
     "worker_extra_args": ["--nthreads", "1", "--lifetime", "225m", "--lifetime-stagger", "5m"],
 }
 SLURM = {"queue": None, "account": None, "job_cpu": JOB["cores"]}

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dfc_neuro.errors import ResultsError
 from dfc_neuro.files.keys import flat
-from dfc_neuro.results import LabelledArray, Result
-
-
-def scan(directory: Path, name: str) -> Iterator[Result]:
-    """Yield the finished results of a protocol in a folder; damaged files are passed over."""
-    for path in sorted(directory.glob("*.h5")):
-        try:
-            result = Result(path)
-        except ResultsError:
-            continue
-        if result.attrs.get("name") == name:
-            yield result
+from dfc_neuro.results import LabelledArray, Result, scan
 
 
 def scalars(result: Result) -> dict[str, float]:

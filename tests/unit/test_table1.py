@@ -1,4 +1,4 @@
-"""The protocol of Table 1 holds every number of the authors' configurations, and each column runs."""
+"""Table 1: its protocol holds the authors' numbers, its columns run, its cells rest on runs."""
 
 import csv
 
