@@ -11,13 +11,20 @@ from pathlib import Path
 
 import brian2 as b2
 import numpy as np
+from brian2.codegen.generators.numpy_generator import NumpyCodeGenerator
 from brian2.codegen.runtime.cython_rt import CythonCodeObject
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.devices.device import runtime_device
 from brian2.utils.logger import NameFilter
+from scipy.special import exprel
 
 from dfc_neuro.errors import EngineError
 
 log = logging.getLogger("dfc_neuro.brian")
+
+# Brian2 gives these units and takes them away in each call, and prints the array on the way
+for _name, _function in (("log1p", np.log1p), ("expm1", np.expm1), ("exprel", exprel)):
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(NumpyCodeGenerator, code=_function)
 
 TARGETS = ("auto", "numpy", "cython")
 METHODS = ("rk4", "rk2", "heun", "euler", "exponential_euler")

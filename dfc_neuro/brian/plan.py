@@ -232,7 +232,8 @@ def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
         source, _, reads = projection.from_.partition(".")
         target, _, compartment = projection.to.partition(".")
         post, pre, w = draw(projection, k, (sizes[target], sizes[source]),
-                            (places.get(target), places.get(source)), seeds, where)
+                            (places.get(target), places.get(source)),
+                            {link.name: link.w for link in links}, seeds, where)
         scale = quantity(projection.scale, where) if projection.scale != 1 else ONE
         delay = 0.0 if projection.delay is None else quantity(projection.delay, where).value
         links.append(Link(name, source, reads, target, compartment, pre, post, w,

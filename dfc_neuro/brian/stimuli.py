@@ -16,6 +16,7 @@ from dfc_neuro.brian.waveforms import (
     Clamp,
     DoubleExponential,
     OrnsteinUhlenbeck,
+    Patterns,
     Piecewise,
     White,
     Window,
@@ -25,7 +26,8 @@ from dfc_neuro.files.units import Dimension, Quantity, product, quantity, table,
 
 Array = np.ndarray
 ROOT_SECOND: Dimension = (0, 0, 0.5, 0, 0, 0, 0)
-CURRENTS = ("step", "pulse", "epsc", "white", "ou")
+SHARED = 1_000_000  # key of the seed of what several stimuli have in common
+CURRENTS = ("step", "pulse", "epsc", "white", "ou", "patterns")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def windows(protocol, name: str, height: float) -> list[Window]:
     """Return the windows of a stimulus that has a constant value in each."""
     stimulus, where = protocol.stimuli[name], f"{protocol.label}: stimuli.{name}"
     times = onsets(protocol, name)
-    if stimulus.locked_to is not None or stimulus.width is not None:
+    if stimulus.locked_to is not None or stimulus.type == "pulse":
         width = value(stimulus, "width", where).value
         return [(t, t + width, height) for t in times]
     end = np.inf if stimulus.to is None else value(stimulus, "to", where).value
@@ -156,9 +158,10 @@ class Stimuli:
     def __init__(self, protocols: Sequence, scheme: Scheme, dt: float, duration: float,
                  seeds: np.random.SeedSequence):
         first = protocols[0]
-        self.protocols, self.scheme, self.dt = protocols, scheme, dt
+        self.protocols, self.scheme, self.dt, self.duration = protocols, scheme, dt, duration
         self.places = {name: place(s, scheme, f"{first.label}: stimuli.{name}")
                        for name, s in first.stimuli.items()}
+        self.shared = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, SHARED))
         self.rngs = dict(zip(first.stimuli, map(np.random.default_rng, seeds.spawn(
             len(first.stimuli))), strict=True))
         self.attached: dict[tuple[str, str], list[str]] = {}
@@ -253,6 +256,8 @@ class Stimuli:
             return Piecewise(array, [w for w in own for _ in range(n)], self.dt)
         if kind == "epsc":
             return self._epsc(name, array, unit, n)
+        if kind == "patterns":
+            return self._patterns(name, array, unit, n)
         return self._noise(name, array, unit, n)
 
     def _noise(self, name: str, array: Array, unit: Dimension, n: int) -> White:
@@ -282,6 +287,35 @@ class Stimuli:
         starts = [onsets(p, name) for p in self.protocols for _ in range(n)]
         peak, rise, decay = (np.repeat(a, n) for a in (peak, rise, decay))
         return DoubleExponential(array, starts, peak, rise, decay, self.dt)
+
+    def _patterns(self, name: str, array: Array, unit: Dimension, n: int) -> Patterns:
+        second = table()["second"][1]
+        values = []
+        for protocol in self.protocols:
+            where = f"{protocol.label}: stimuli.{name}.values"
+            read = [[quantity(v, where) for v in row] for row in protocol.stimuli[name].values]
+            if not read or any(len(row) != n for row in read):
+                raise ProtocolError(where, f"found lists of {sorted({len(r) for r in read})}",
+                                    f"give lists of {n}, one value for each unit")
+            if any(q.dimensions != unit for row in read for q in row):
+                raise ProtocolError(where, "has another unit",
+                                    f"{protocol.stimuli[name].at} takes {unit_text(unit)}")
+            values.append([[q.value for q in row] for row in read])
+        if len({len(v) for v in values}) > 1:
+            raise ProtocolError(where, "conditions that run side by side have other numbers of "
+                                "patterns", "give all the same number")
+        width = self._values(name, "width", second)
+        if not np.all(width >= self.dt):
+            raise ProtocolError(f"{self.protocols[0].label}: stimuli.{name}.width",
+                                "is shorter than dt")
+        span = np.array([windows(p, name, 0.0)[0][:2] for p in self.protocols])
+        count, shown = len(values[0]), int(self.duration / width.min()) + 2
+        rng = np.random.default_rng(self.shared) if (
+            self.protocols[0].stimuli[name].order == "random") else None
+        rounds = [np.arange(count) if rng is None else rng.permutation(count)
+                  for _ in range(shown // count + 1)]
+        return Patterns(array, np.array(values), np.concatenate(rounds), width, span[:, 0],
+                        span[:, 1], self.dt)
 
     def _clamp(self, node: str, compartment: str, built: Built) -> Clamp:
         names = [name for name, at in self.places.items()

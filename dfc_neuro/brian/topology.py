@@ -43,7 +43,8 @@ def positions(populations: Mapping, seeds: np.random.SeedSequence, where: str) -
 
 
 def draw(projection, k: int, sizes: tuple[int, int], places: tuple[Array | None, Array | None],
-         seeds: np.random.SeedSequence, where: str) -> tuple[Array, Array, Array]:
+         earlier: Mapping[str, Array], seeds: np.random.SeedSequence, where: str
+         ) -> tuple[Array, Array, Array]:
     """Return target units, source units and weights of the synapses of a projection.
 
     Parameters
@@ -53,6 +54,8 @@ def draw(projection, k: int, sizes: tuple[int, int], places: tuple[Array | None,
         Its number, which its random numbers belong to.
     sizes : (n_to, n_from)
     places : (positions of the target, of the source)
+    earlier : dict of projection to (synapses,)
+        Weights that were drawn before.
     seeds : SeedSequence
     where : str
         For messages.
@@ -60,7 +63,13 @@ def draw(projection, k: int, sizes: tuple[int, int], places: tuple[Array | None,
     rng = _rng(seeds, k)
     same = projection.from_.partition(".")[0] == projection.to.partition(".")[0]
     post, pre = _pairs(projection.connect, *sizes, places, same, rng, where)
-    return post, pre, _weights(projection.w, *sizes, post, pre, rng, where)
+    w = projection.w
+    if isinstance(w, dict) and "like" in w:
+        like = earlier[w["like"]]
+        if w.get("transpose"):
+            like = like.reshape(sizes[1], sizes[0]).T.ravel()
+        return post, pre, w.get("times", 1) * like
+    return post, pre, _weights(w, *sizes, post, pre, rng, where)
 
 
 def _rng(seeds: np.random.SeedSequence, k: int) -> np.random.Generator:

@@ -199,6 +199,46 @@ class OrnsteinUhlenbeck(White):
 
 
 @dataclass
+class Patterns:
+    """A value for each unit, held for a while, then the next pattern; 0 outside the window.
+
+    Parameters
+    ----------
+    array : (replicas * n,)
+        The variable of the group that is written.
+    values : (replicas, patterns, n)
+    order : (presentations,)
+        Which pattern is shown, from the start of the window on.
+    width : (replicas,)
+        How long each is shown, in seconds.
+    start, stop : (replicas,)
+        Window in seconds.
+    dt : float
+    """
+
+    array: Array
+    values: Array
+    order: Array
+    width: Array
+    start: Array
+    stop: Array
+    dt: float
+
+    def __post_init__(self) -> None:
+        self._views = self.array.reshape(len(self.values), -1)
+        self._shown = np.full(len(self.values), -2)
+
+    def __call__(self, step: int) -> None:
+        now = (step + 0.5) * self.dt
+        for r, view in enumerate(self._views):
+            inside = self.start[r] <= now < self.stop[r]
+            k = int((now - self.start[r]) / self.width[r]) if inside else -1
+            if k != self._shown[r]:
+                self._shown[r] = k
+                view[:] = self.values[r, self.order[k]] if inside else 0.0
+
+
+@dataclass
 class Clamp:
     """Voltage clamp: holds a state and frees it again; without windows the state is never held.
 

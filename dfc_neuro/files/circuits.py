@@ -264,14 +264,7 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
                          f"{unit_text(wanted)}", 'give a scale such as "90 pA"')
     if isinstance(projection.connect, dict):
         _check_connect(circuit, projection, where)
-    drawn = projection.w if isinstance(projection.w, str) else (
-        projection.w["name"] if isinstance(projection.w, dict) else None)
-    if isinstance(projection.w, dict) and len(projection.w) > 1:
-        raise ModelError(f"{where}.w.{min(set(projection.w) - {'name'})}", "unknown key",
-                         "an initialiser has a name and no options")
-    if drawn is not None and drawn not in registry.names("initialisers"):
-        raise ModelError(f"{where}.w", f"unknown initialiser '{drawn}'",
-                         near(drawn, registry.names("initialisers")))
+    _check_weights(circuit, name, where)
     if projection.delay is not None:
         delay = units.quantity(projection.delay, f"{where}.delay")
         if unit_text(delay.dimensions) != "second" or delay.value < 0:
@@ -280,6 +273,34 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
     if name in circuit.rules:
         check_rule(circuit.rules[name], cell, cell.compartments[compartment].voltage,
                    _pre_offers(circuit, projection), f"{where}.rule")
+
+
+def _check_weights(circuit: schema.Circuit, name: str, where: str) -> None:
+    """Check the initial weights: an initialiser, or those of an earlier projection."""
+    projection = circuit.projections[name]
+    w = projection.w
+    if isinstance(w, dict) and "like" in w:
+        earlier = list(circuit.projections)[: list(circuit.projections).index(name)]
+        if w["like"] not in earlier:
+            raise ModelError(f"{where}.w.like", f"there is no earlier projection '{w['like']}'",
+                             near(w["like"], earlier))
+        other = circuit.projections[w["like"]]
+        shapes = [[circuit.populations[end.partition(".")[0]].n for end in (p.to, p.from_)
+                   if end.partition(".")[0] in circuit.populations] for p in (projection, other)]
+        if w.get("transpose"):
+            shapes[1].reverse()
+        if shapes[0] != shapes[1] or other.connect != projection.connect or (
+                projection.connect != "all"):
+            raise ModelError(f"{where}.w.like", f"'{w['like']}' does not have the same synapses",
+                             "projections of the same sizes (or transpose = true) that connect all")
+        return
+    drawn = w if isinstance(w, str) else w["name"] if isinstance(w, dict) else None
+    if isinstance(w, dict) and len(w) > 1:
+        raise ModelError(f"{where}.w.{min(set(w) - {'name'})}", "unknown key",
+                         "an initialiser has a name and no options")
+    if drawn is not None and drawn not in registry.names("initialisers"):
+        raise ModelError(f"{where}.w", f"unknown initialiser '{drawn}'",
+                         near(drawn, registry.names("initialisers")))
 
 
 def _check_connect(circuit: schema.Circuit, projection: schema.Projection, where: str) -> None:

@@ -157,6 +157,7 @@ STIMULI: dict[str, tuple[frozenset[str], frozenset[str]]] = {
              frozenset({"start", "locked_to", "after"})),
     "white": (frozenset({"sigma"}), frozenset({"mean", "from", "to"})),
     "ou": (frozenset({"sigma", "tau"}), frozenset({"mean", "from", "to"})),
+    "patterns": (frozenset({"values", "width"}), frozenset({"from", "to", "order"})),
     "spikes": (frozenset(), frozenset({"times", "train"})),
     "poisson": (frozenset({"rate"}), frozenset({"from", "to"})),
     "clamp": (frozenset({"voltage"}), frozenset({"from", "to"})),
@@ -169,6 +170,7 @@ class Stimulus(Part):
     `at` is a compartment, ``population.compartment``, a plastic synapse or a source.  `sigma` of
     white noise is the standard deviation of its integral over a unit of time (``"5 pA*ms**0.5"``),
     of an Ornstein-Uhlenbeck process (``ou``) that of its values, with the time constant `tau`.
+    `values` of patterns are lists with a value for each unit; each is shown for `width`.
     `amplitude` of an epsc is its peak.
     """
 
@@ -185,6 +187,8 @@ class Stimulus(Part):
     after: Time | None = None
     tau_rise: Time | None = None
     tau_decay: Time | None = None
+    values: tuple[tuple[Level, ...], ...] | None = None
+    order: Literal["cycle", "random"] | None = None
     tau: Time | None = None
     sigma: Level | None = None
     mean: Level | None = None

@@ -45,6 +45,13 @@ def sockets(found: RecordingProtocol) -> dict[str, tuple[schema.Cell, str]]:
             for population, cell in found.circuit.cells.items() for name in cell.compartments}
 
 
+def rate_sources(found: RecordingProtocol) -> set[str]:
+    """Return the populations whose rates a stimulus gives."""
+    if found.circuit is None:
+        return set()
+    return {name for name, p in found.circuit.populations.items() if p.source == "rate"}
+
+
 def spike_targets(found: RecordingProtocol) -> set[str]:
     """Return where spikes can be sent: synapses under test, and sources of spikes."""
     places = set(found.plastic)
@@ -81,17 +88,28 @@ def _stimulus(found: RecordingProtocol, name: str, stimulus: Stimulus) -> None:
                 raise ProtocolError(f"{where}.train.every", "is missing", 'for instance "10 s"')
         return
     places = sockets(found)
+    rates = rate_sources(found)
+    if stimulus.at in rates and stimulus.type != "clamp":
+        _units(stimulus, DIMENSIONLESS, where)
+        return
     if stimulus.at not in places:
         raise ProtocolError(f"{where}.at", f"there is no compartment '{stimulus.at}'",
-                            near(stimulus.at, places))
+                            near(stimulus.at, {*places, *rates}))
     cell, compartment = places[stimulus.at]
-    takes = cell.inputs[compartment]
-    _wanted(stimulus.amplitude, takes, f"{where}.amplitude")
-    _wanted(stimulus.mean, takes, f"{where}.mean")
-    root = units.DIMENSIONLESS if stimulus.type == "ou" else units.raised(_SECOND, 0.5)
-    _wanted(stimulus.sigma, units.product(takes, root), f"{where}.sigma")
+    _units(stimulus, cell.inputs[compartment], where)
     _wanted(stimulus.voltage, cell.offers[cell.compartments[compartment].voltage],
             f"{where}.voltage")
+
+
+def _units(stimulus: Stimulus, takes: Dimension, where: str) -> None:
+    """Check the values of a stimulus on something that takes a unit."""
+    _wanted(stimulus.amplitude, takes, f"{where}.amplitude")
+    _wanted(stimulus.mean, takes, f"{where}.mean")
+    for row in stimulus.values or ():
+        for value in row:
+            _wanted(value, takes, f"{where}.values")
+    root = units.DIMENSIONLESS if stimulus.type == "ou" else units.raised(_SECOND, 0.5)
+    _wanted(stimulus.sigma, units.product(takes, root), f"{where}.sigma")
 
 
 def _plastic(found: RecordingProtocol, name: str) -> None:

@@ -23,18 +23,30 @@ def _text_or_texts(value: object) -> object:
     raise ValueError(f"found {value!r}, a text or a list of texts is needed")
 
 
+def _number(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ValueError(f"found {value!r}, a finite number is needed")
+
+
 def _number_or_text(value: object) -> object:
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    raise ValueError(f"found {value!r}, a finite number or a text is needed")
+    try:
+        return _number(value)
+    except ValueError:
+        raise ValueError(f"found {value!r}, a finite number or a text is needed") from None
 
 
 def _weights(value: object) -> object:
     if isinstance(value, dict):
-        if not isinstance(value.get("name"), str):
-            raise ValueError("a table of weights needs a name: w = { name = \"...\" }")
+        if isinstance(value.get("like"), str) and set(value) <= {"like", "times", "transpose"}:
+            _number(value.get("times", 1))
+            if not isinstance(value.get("transpose", False), bool):
+                raise ValueError(f"found transpose = {value['transpose']!r}, true or false")
+        elif not isinstance(value.get("name"), str):
+            raise ValueError("a table of weights needs a name: w = { name = \"...\" }, or "
+                             "{ like = \"PROJECTION\", times = -1 }")
         return value
     return _number_or_text(value)
 

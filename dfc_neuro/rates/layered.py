@@ -137,6 +137,9 @@ def _draw(projection: Projection, place: Place, rng: np.random.Generator, where:
     w = projection.w
     if isinstance(w, int | float):
         return np.full((place.n_to, place.n_from), float(w))
+    if isinstance(w, dict) and "like" in w:
+        raise EngineError(f"{where}.w.like", "the rate engine draws each layer's weights by itself",
+                          "write an initialiser")
     name = w["name"] if isinstance(w, dict) else w
     return get("initialisers", name, f"{where}.w").draw(place, rng)
 

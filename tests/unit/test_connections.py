@@ -33,7 +33,7 @@ def drawn(connect, n_to=300, n_from=300, recurrent=True, extent=(), seed=1, k=0)
     p = Projection.model_validate({"from": f"{source}.rate", "to": "a.soma", "connect": connect})
     population = Population(n=n_to, source="rate", extent=extent)
     places = topology.positions({"a": population}, seeds, "here").get("a")
-    post, pre, w = topology.draw(p, k, (n_to, n_from), (places, places), seeds, "here")
+    post, pre, w = topology.draw(p, k, (n_to, n_from), (places, places), {}, seeds, "here")
     assert len(w) == len(post) and (w == 1).all()
     assert len(np.unique(post * n_from + pre)) == len(post)
     return post, pre, places
