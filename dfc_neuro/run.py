@@ -113,7 +113,10 @@ def _model(protocol: Protocol) -> dict[str, Any]:
 
 
 def _description(protocol: Protocol) -> dict[str, Any]:
-    """Return what a run computes: its protocol and model without what is only told of them."""
+    """Return what a run computes: protocol and model without empty tables and what is only told.
+
+    So neither a new sentence in a file nor a new kind of part renames the runs that have none.
+    """
     return _bare({"protocol": _plain(protocol.source), "model": _plain(_model(protocol))})
 
 
@@ -121,7 +124,8 @@ def _bare(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     told = TOLD if "kind" in value else ()
-    return {k: _bare(v) for k, v in value.items() if k not in told}
+    inside = {k: _bare(v) for k, v in value.items() if k not in told}
+    return {k: v for k, v in inside.items() if v != {}}
 
 
 def _plain(value: Any) -> Any:
