@@ -113,14 +113,17 @@ def _model(protocol: Protocol) -> dict[str, Any]:
 
 
 def _description(protocol: Protocol) -> dict[str, Any]:
-    """Return what a run computes: protocol and model without empty tables and what is only told.
+    """Return what a run computes: protocol and model without defaults and what is only told.
 
-    So neither a new sentence in a file nor a new kind of part renames the runs that have none.
+    So a default that is written out, a new sentence in a file or a new kind of part, where there
+    is none, renames no run.
     """
-    return _bare({"protocol": _plain(protocol.source), "model": _plain(_model(protocol))})
+    table = protocol.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return _bare({"protocol": table, "model": _plain(_model(protocol))})
 
 
 def _bare(value: Any) -> Any:
+    """Return tables without empty tables, and files without what is told of them."""
     if not isinstance(value, dict):
         return value
     told = TOLD if "kind" in value else ()
