@@ -68,7 +68,8 @@ def test_the_name_of_a_run_does_not_hang_on_how_it_is_said(data):
     assert result_path(tiny, keys={"feedback": "learned", "as_published": False}) \
         == result_path(tiny) == result_path(tiny, keys={"numerics.dt": 0.05, "schedule.epochs": 3})
     assert result_path(tiny, keys={"feedback": "fixed"}) != result_path(tiny)
-    assert result_path("escape_step") == result_path("escape_step", keys={"numerics.target": "auto"})
+    written_out = {"numerics.target": "auto"}
+    assert result_path("escape_step") == result_path("escape_step", keys=written_out)
 
 
 def test_feedback_is_not_varied_where_it_is_not_learned(data, tmp_path):
