@@ -10,6 +10,7 @@ import numpy as np
 
 from dfc_neuro.analysis import CHANGES, MEASURES
 from dfc_neuro.errors import ProtocolError, near
+from dfc_neuro.files import resolve
 from dfc_neuro.results import LabelledArray, Result
 
 Array = np.ndarray
@@ -95,7 +96,8 @@ def measures(protocol: Any, result: Result) -> dict[str, LabelledArray]:
         extra: dict[str, Array] = {}
         name, of = table.get("measure", key), table["of"]
         if of in result.spikes:
-            conditions, rows = _of_spikes(name, result, of, _options(table), where)
+            conditions = np.array([label for label, _ in resolve.conditions(protocol)])
+            rows = _of_spikes(name, result.spikes[of], conditions, _options(table), where)
             unit = ""
         else:
             group = result[of.partition(".")[0]]
@@ -120,14 +122,12 @@ def measures(protocol: Any, result: Result) -> dict[str, LabelledArray]:
 
 
 def _of_spikes(
-    name: str, result: Result, of: str, options: Mapping[str, Any], where: str
-) -> tuple[Array, list[Any]]:
-    """Return the conditions, and a measure of the spikes of all units in each."""
-    spikes = result.spikes[of]
-    conditions = _conditions(result)
+    name: str, spikes: Any, conditions: Array, options: Mapping[str, Any], where: str
+) -> list[Any]:
+    """Return a measure of the spikes of all units in each condition."""
     at = spikes["condition"].values
     times = np.asarray(spikes["time"].values, float)
-    return conditions, [evaluate(name, times[at == c], None, options, where) for c in conditions]
+    return [evaluate(name, times[at == c], None, options, where) for c in conditions]
 
 
 def _of_traces(
@@ -150,16 +150,6 @@ def _of_traces(
     assert axis is not None
     last = array.coords.get(axis, np.arange(array.shape[array.dims.index(axis)]))
     return conditions, rows, {axis: last}
-
-
-def _conditions(result: Result) -> Array:
-    """Return the labels of the conditions of a recording run."""
-    for group in result.recordings.values():
-        for array in group.values():
-            if "condition" in array.coords:
-                return array.coords["condition"]
-    found = {str(c) for s in result.spikes.values() for c in s["condition"].values}
-    return np.array(sorted(found) or ["default"])
 
 
 def _padded(rows: list[Any]) -> tuple[Array, tuple[str, ...]]:

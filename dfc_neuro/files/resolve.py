@@ -349,6 +349,9 @@ def _grid(found: RecordingProtocol, raw: dict[str, Any], keys: Mapping[str, Any]
     made = []
     for name, pairs in points:
         table = {k: v for k, v in copy.deepcopy(raw).items() if k not in ("conditions", "over")}
+        if "quick" in table:
+            table["quick"] = {k: v for k, v in dotted.flat(_table(table, "quick")).items()
+                              if k.partition(".")[0] != "over"}
         variables = {**_table(raw, "variables"), **dict(pairs)}
         if variables:
             table["variables"] = variables

@@ -125,7 +125,14 @@ def weight_change(
 
 
 def measure_by(
-    result: Result, ax: Any = None, *, measure: str, key: str, label: str = "", **style: Any
+    result: Result,
+    ax: Any = None,
+    *,
+    measure: str,
+    key: str,
+    condition: str | None = None,
+    label: str = "",
+    **style: Any,
 ) -> Any:
     """Draw a measure of each condition against the value that the condition gives to a key.
 
@@ -139,6 +146,8 @@ def measure_by(
         A measure with the dim ``condition``.
     key : str
         The key; conditions are called ``key=-40 mV`` and the like.
+    condition : str, optional
+        Only conditions of this name, ``NAME, key=-40 mV``; all if not given.
     label : str
         For the legend.
     **style
@@ -149,8 +158,12 @@ def measure_by(
     matplotlib Axes
     """
     ax = new_axes(ax)
-    unit, factor = as_shown(result.measures[measure].units)
-    _by_condition(ax, result.measures[measure], key, {"label": label} | style, factor)
+    values = result.measures[measure]
+    if condition is not None:
+        labels = values.coords["condition"]
+        values = values.sel(condition=[k for k in labels if k.startswith(f"{condition}, ")])
+    unit, factor = as_shown(values.units)
+    _by_condition(ax, values, key, {"label": label} | style, factor)
     ax.set_ylabel(titled(measure.replace("_", " ").capitalize(), unit))
     return ax
 

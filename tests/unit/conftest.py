@@ -1,6 +1,7 @@
-"""The published recursion of Deep Feedback Control, written out in NumPy, and shipped rules."""
+"""The published recursion of Deep Feedback Control in NumPy, shipped rules, made-up recordings."""
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,3 +125,38 @@ def shipped_rule(circuit_with):
         return layered(circuit_with(keys)).rule("Q" if feedback else "W", noise_scale)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory):
+    """Return a function that writes a result of a shipped recording protocol, traces invented."""
+    import tomli_w
+
+    from dfc_neuro.files import resolve
+    from dfc_neuro.files.units import quantity
+    from dfc_neuro.measures import measures
+    from dfc_neuro.results import Result, Writer
+
+    folder, rng = tmp_path_factory.mktemp("made_up"), np.random.default_rng(0)
+
+    def call(name):
+        protocol = resolve.protocol(name, quick=True)
+        labels = [label for label, _ in resolve.conditions(protocol)]
+        time = np.linspace(0, quantity(protocol.duration, "duration").value, 40)
+        scales = {"time": (time, "second"), "condition": labels, "unit": [0]}
+        with Writer(folder / f"{name}.h5", {
+                "name": name, "protocol": tomli_w.dumps(protocol.source)}) as writer:
+            for key, record in protocol.record.items():
+                if "spikes" in record.what:
+                    writer.extend(f"spikes/{key}/time", time[1:9], ["spike"], "second")
+                    writer.extend(f"spikes/{key}/unit", np.zeros(8, int), ["spike"])
+                    writer.extend(f"spikes/{key}/condition", (labels * 8)[:8], ["spike"])
+                    continue
+                for variable in record.what:
+                    values = rng.uniform(-0.075, 0.02, (len(time), len(labels), 1))
+                    writer.extend(f"recordings/{key}/{variable}", values,
+                                  ("time", "condition", "unit"), "volt", scales)
+            writer.finish(derive=partial(measures, protocol))
+        return Result(folder / f"{name}.h5")
+
+    return call

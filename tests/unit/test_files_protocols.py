@@ -104,6 +104,13 @@ k_p = 0.25
     assert changed.phases["third"].keys == {"controllers.control.k_p": 4}
 
 
+def test_quick_may_make_the_grid_smaller():
+    found = resolve.protocol("critical_frequency", quick=True)
+    labels = [label for label, _ in resolve.conditions(found)]
+    assert labels == [f"frequency={f}" for f in (60, 100, 120, 150, 200)]
+    assert {p.numerics.dt for _, p in resolve.conditions(found)} == {"0.05 ms"}
+
+
 def test_quick_yields_to_the_user():
     assert resolve.protocol("quickstart", quick=True).schedule.epochs == 2
     found = resolve.protocol("quickstart", {"schedule.epochs": 7}, quick=True)

@@ -17,7 +17,8 @@ RECORD = {
 
 
 def _protocol(**measure):
-    return SimpleNamespace(label="p.toml", record=RECORD, measure=measure)
+    conditions = [("A", None), ("B", None)]
+    return SimpleNamespace(label="p.toml", record=RECORD, measure=measure, _conditions=conditions)
 
 
 def _write(path, protocol, units=(0, 1)):
@@ -69,6 +70,14 @@ def test_measures_of_traces_spikes_and_weights(tmp_path):
     assert np.isnan(found["crossings"].sel(condition="B", unit=0).values[1])
     assert found["weight_change"].values.tolist() == [150, 150]
     assert (found["weight_change"].dims, found["weight_change"].units) == (("condition",), "%")
+
+
+def test_a_condition_without_spikes_has_none(tmp_path):
+    protocol = _protocol(spike_count={"of": "spikes"})
+    protocol._conditions.insert(0, ("silent", None))
+    found = _write(tmp_path / "run.h5", protocol).measures["spike_count"]
+    assert list(found.coords["condition"]) == ["silent", "A", "B"]
+    assert found.values.tolist() == [0, 2, 1]
 
 
 def test_one_unit_has_no_dim(tmp_path):

@@ -24,6 +24,11 @@ LABELS = {
     "voltages": {TIME, "Voltage change ($10^{-3}$)", "apical"},
     "escape": {"Time (ms)", "Voltage (mV)", "120 pA at soma"},
     "clopath_clamp": {"Clamp voltage (mV)", "Weight change", "closed form"},
+    "bac_firing": {"Time (ms)", "Voltage (mV)", "both", "2 nA", "1.8 nA", "basal"},
+    "fi_curve": {"Somatic current (pA)", "Firing rate (Hz)", "without"},
+    "attenuation": {"Time (ms)", "Voltage change (mV)", "step at the apex", "apical"},
+    "coincidence_window": {"Input after pulse (ms)", "Apical peak (mV)", "Apical input (pA)"},
+    "critical_frequency": {"Frequency (Hz)", "Apical peak (mV)", "Voltage (mV)", "soma"},
 }
 VOLTAGES = [-80.0, -60.0, -50.0, -40.0, -30.0]
 # those of the paper have their own tests, in test_figures_paper.py
@@ -123,10 +128,12 @@ def _clamp(path):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, made_up):
     folder = tmp_path_factory.mktemp("results")
     learning = _learning(folder / "quickstart.h5")
-    return {
+    recordings = ("bac_firing", "fi_curve", "attenuation", "coincidence_window",
+                  "critical_frequency", "calcium_threshold")
+    return {name: made_up(name) for name in recordings} | {
         "bench": learning,  # which is not read: its table is results/bench.json
         "quickstart": learning,
         "control": learning,
@@ -134,6 +141,13 @@ def results(tmp_path_factory):
         "escape": _escape(folder / "escape.h5"),
         "clopath_clamp": _clamp(folder / "clamp.h5"),
     }
+
+
+@pytest.fixture
+def sources(results, name):
+    """Return the files that a figure is drawn from."""
+    more = {"coincidence_window": ["calcium_threshold"]}
+    return [results[key].path for key in (name, *more.get(name, ()))]
 
 
 @pytest.fixture
@@ -236,9 +250,8 @@ def test_missing_recordings_are_named(results):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_fit_to_print(results, workdir, bench_table, name):
-    source = results[name].path
-    paths = figure.draw([name], [source], workdir / "out")
+def test_figures_are_fit_to_print(sources, workdir, bench_table, name):
+    paths = figure.draw([name], sources, workdir / "out")
     assert [p.name for p in paths] == [f"{name}.{kind}" for kind in ("pdf", "svg", "png")]
     assert sorted(p.name for p in (workdir / "out").iterdir()) == sorted(p.name for p in paths)
     pdf, svg, png = (p.read_bytes() for p in paths)
@@ -247,17 +260,17 @@ def test_figures_are_fit_to_print(results, workdir, bench_table, name):
     width = float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", pdf).group(1)) / 72 * 25.4
     assert 84 < width < 86
     assert png[:4] == b"\x89PNG"
-    again = figure.draw([name], [source], workdir / "again")
+    again = figure.draw([name], sources, workdir / "again")
     assert [p.read_bytes() for p in again] == [pdf, svg, png]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_labelled_and_readable(results, monkeypatch, workdir, bench_table, name):
+def test_figures_are_labelled_and_readable(sources, monkeypatch, workdir, bench_table, name):
     seen = []
     monkeypatch.setattr(
         Figure, "savefig", lambda self, path, **_: seen.append(self) or path.touch()
     )
-    figure.draw([name], [results[name].path], workdir, formats=["png"])
+    figure.draw([name], sources, workdir, formats=["png"])
     (fig,) = seen
     fig.draw_without_rendering()
     texts = [t for t in fig.findobj(Text) if t.get_text() and t.get_visible()]
