@@ -13,12 +13,10 @@ BAC = [298.970, 303.393, 310.038, 328.96]
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """Return a function that runs a shipped protocol with other keys."""
-    folder = tmp_path_factory.mktemp("l5_3c")
-
     def call(protocol, **keys):
         keys = {key.replace("__", "."): value for key, value in keys.items()}
-        return run(protocol, keys={"numerics.target": TARGET, **keys}, out=folder / "result.h5",
-                   force=True, progress=False)
+        out = tmp_path_factory.mktemp("l5_3c") / "result.h5"
+        return run(protocol, keys={"numerics.target": TARGET, **keys}, out=out, progress=False)
 
     return call
 
@@ -54,14 +52,12 @@ def test_calcium_spikes_of_the_four_protocols(four):
     assert above["EPSC_x3"] == pytest.approx(43, abs=1)
 
 
-def test_no_plateau_without_apical_calcium(ran):
-    """The input and the backpropagated spike remain, and pass; neither makes the soma fire."""
+def test_no_plateau_without_apical_calcium(ran, four):
+    """The input and the backpropagated spike remain, and pass within 5 ms."""
     blocked = ran("bac_firing", parameters__g_Ca="0 nS")
-    assert measured(blocked, "time_above")["BAC"] < 5
-    conditions = blocked.measures["spike_times"].coords["condition"]
-    counts = np.isfinite(blocked.measures["spike_times"].values).sum(axis=1)
-    found = dict(zip(conditions, counts, strict=True))
-    assert (found["BAP"], found["EPSC"], found["BAC"]) == (1, 0, 1)
+    assert measured(blocked, "time_above")["BAC"] < 5 < 30 < measured(four, "time_above")["BAC"]
+    last = {k: np.nanmax(v, initial=0) for k, v in measured(blocked, "spike_times").items()}
+    assert last["BAC"] < 305 < 325 < np.nanmax(measured(four, "spike_times")["BAC"])
 
 
 def test_rest_resistance_time_constant_and_attenuation(ran):
