@@ -6,7 +6,7 @@ import numpy as np
 
 from dfc_neuro.methods._convergence import controlled
 from dfc_neuro.methods._step import Minibatch, Step
-from dfc_neuro.rates.averaged import TOLERANCE, applies, time_average
+from dfc_neuro.rates.averaged import OUTPUTS, TOLERANCE, applies, time_average
 from dfc_neuro.rates.convergence import classify
 from dfc_neuro.rates.rules import apply_rule
 
@@ -31,7 +31,8 @@ def update(batch: Minibatch) -> Step:
 
 def _averaged(batch: Minibatch) -> Step | None:
     net, fwd, control = batch.net, batch.fwd, batch.control
-    if not (applies(batch.rule) or batch.rule.by_synapse) or control.sigma or control.sigma_output:
+    if not (applies(batch.rule) or batch.rule.by_synapse) or control.sigma or control.sigma_output \
+            or net.sizes[-1] > OUTPUTS:
         return None
     mean = time_average(net, control, fwd, batch.delta, threads=batch.threads)
     if not mean.estimate < TOLERANCE:

@@ -3,82 +3,107 @@
 Linearised at the feedforward point, layer i acts on the output through M_i = J_i Q_i and as many
 somatic low-pass filters as there are layers from i to the output.  So the state of a sample is
 n_L (L + 3) numbers, whatever the widths of the layers.
+
+Samples stand side by side in groups of LANES, and n is n_L rounded up to a multiple of ROWS
+(:mod:`dfc_neuro.rates._lanes`); what is added is zero and stays so.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from dfc_neuro.rates._elementwise import options
+from dfc_neuro.rates._lanes import LANES, ROWS, subtract_rows
+
+Array = np.ndarray
+
+
+def packed(M: list[Array]) -> Array:
+    """Return matrices M_i (B, n_L, n_L) as the chain reads them: (groups, n/ROWS, L n, ROWS, LANES)
+
+    M_1, ..., M_L stand side by side, ROWS rows of LANES samples at a time, column by column.
+    """
+    B, n_L, _ = M[0].shape
+    groups, blocks = -(-B // LANES), -(-n_L // ROWS)
+    n = blocks * ROWS
+    padded = np.zeros((groups * LANES, len(M), n, n))
+    for i, part in enumerate(M):
+        padded[:B, i, :n_L, :n_L] = part
+    by_lane = padded.reshape(groups, LANES, len(M), blocks, ROWS, n).transpose(0, 3, 2, 5, 4, 1)
+    return np.ascontiguousarray(by_lane).reshape(groups, blocks, len(M) * n, ROWS, LANES)
+
+
+def to_lanes(a: Array) -> Array:
+    """Return (B, n_L) as (groups, n, LANES)."""
+    B, n_L = a.shape
+    groups, n = -(-B // LANES), -(-n_L // ROWS) * ROWS
+    padded = np.zeros((groups * LANES, n))
+    padded[:B, :n_L] = a
+    return np.ascontiguousarray(padded.reshape(groups, LANES, n).transpose(0, 2, 1))
+
+
+def from_lanes(a: Array, B: int, n_L: int) -> Array:
+    """Return (groups, n, LANES) as (B, n_L)."""
+    return a.transpose(0, 2, 1).reshape(-1, a.shape[1])[:B, :n_L]
 
 
 @njit(**options)
-def _subtract(start, M, g, out):
-    """out = start - M g; two rows at a time, which hides the latency of the sums."""
-    n, width = M.shape
-    r = 0
-    while r < n:
-        pair = r + 1 < n
-        upper, lower = M[r], M[r + 1 if pair else r]
-        one, two = 0.0, 0.0
-        for j in range(width):
-            one += upper[j] * g[j]
-            two += lower[j] * g[j]
-        out[r] = start[r] - one
-        if pair:
-            out[r + 1] = start[r + 1] - two
-        r += 2
-
-
-@njit(**options)
-def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, error, total, square):
+def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, error, hidden, total,
+          square):
     """Step the loop of each sample to the last stored state.
 
     Parameters
     ----------
-    M : (B, n_L, L * n_L)
-        M_1, ..., M_L side by side.
-    e0 : (B, n_L)
+    M : (groups, n/ROWS, L * n, ROWS, LANES)
+        See :func:`packed`.
+    e0 : (groups, n, LANES)
         Output target minus feedforward output.
     constants : (5,)
         dt, alpha, k_p, k (soma), k_A (apical compartment).
-    g : (B, L * n_L)
+    g : (groups, L * n, LANES)
         For each layer the apically filtered control after its somatic filters; filled.
-    u, u_int, u_slow, error : (B, n_L)
+    u, u_int, u_slow, error : (groups, n, LANES)
         Control, its integral part, the apically filtered control, and e = r_L* - r_L; filled.
-    total, square : (B, n_L)
+    hidden : (groups, n, LANES)
+        Minus the sum over hidden layers of J_i x_i at the end: of what all layers up to i do to
+        the output through layer i; filled.
+    total, square : (groups, n, LANES)
         Sums over time of the last layer's filtered control and of its square; filled.
     """
     dt, alpha, k_p, k, k_A = constants
-    B, n, width = M.shape
-    top = width - n
-    for b in range(B):
-        g_b, u_b, int_b, slow_b, e_b = g[b], u[b], u_int[b], u_slow[b], error[b]
-        M_b = M[b]
-        g_b[:] = 0.0
-        u_b[:] = 0.0
-        int_b[:] = 0.0
-        slow_b[:] = 0.0
-        e_b[:] = e0[b]
-        total[b] = 0.0
-        square[b] = 0.0
+    groups, blocks, width = M.shape[:3]
+    size = e0.shape[1] * LANES
+    depth = width * LANES // size
+    stride = width * ROWS * LANES
+    for b in range(groups):
+        M_b, g_b, start = M[b].reshape(-1), g[b].reshape(-1), e0[b].reshape(-1)
+        u_b, int_b, slow_b = u[b].reshape(-1), u_int[b].reshape(-1), u_slow[b].reshape(-1)
+        e_b, total_b, square_b = error[b].reshape(-1), total[b].reshape(-1), square[b].reshape(-1)
+        g_b[:], u_b[:], int_b[:], slow_b[:], total_b[:], square_b[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        e_b[:] = start
+        top = g_b[(depth - 1) * size:]
         for _ in range(steps - 1):
-            for r in range(n):
+            for r in range(size):
                 old = u_b[r]
                 int_b[r] += dt * (e_b[r] - alpha * old)
                 u_b[r] = int_b[r] + k_p * e_b[r]
                 slow_b[r] += k_A * ((u_b[r] if proactive else old) - slow_b[r])
-            if delayed:
-                for j in range(top):
-                    g_b[j] += k * (g_b[j + n] - g_b[j])
-                for r in range(n):
-                    g_b[top + r] += k * (slow_b[r] - g_b[top + r])
-            else:
-                for r in range(n):
-                    g_b[top + r] += k * (slow_b[r] - g_b[top + r])
-                for j in range(top - 1, -1, -1):
-                    g_b[j] += k * (g_b[j + n] - g_b[j])
-            _subtract(e0[b], M_b, g_b, e_b)
-            for r in range(n):
-                total[b, r] += g_b[top + r]
-                square[b, r] += g_b[top + r] ** 2
+                e_b[r] = start[r]
+            for step in range(depth):
+                i = step if delayed else depth - 1 - step
+                here = g_b[i * size:(i + 1) * size]
+                above = slow_b if i == depth - 1 else g_b[(i + 1) * size:(i + 2) * size]
+                for r in range(size):
+                    here[r] += k * (above[r] - here[r])
+            for r in range(size):
+                total_b[r] += top[r]
+                square_b[r] += top[r] * top[r]
+            for q in range(blocks):
+                subtract_rows(M_b, q * stride, g_b, 0, width, e_b, q * ROWS * LANES)
+        hidden_b = hidden[b].reshape(-1)
+        hidden_b[:] = 0.0
+        for i in range(1, depth):
+            for q in range(blocks):
+                subtract_rows(M_b, q * stride, g_b, (depth - i) * size, i * (size // LANES),
+                              hidden_b, q * ROWS * LANES)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfc_neuro.rates import threads as pools
-from dfc_neuro.rates._chain import chain
+from dfc_neuro.rates._chain import chain, from_lanes, packed, to_lanes
 from dfc_neuro.rates.algebra import terms
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
@@ -40,6 +40,7 @@ from dfc_neuro.rates.steady_state import layer_gains, sweep
 
 Array = np.ndarray
 TOLERANCE = 1e-4  # of the update, relative
+OUTPUTS = 128  # widest output: a sample's matrices are n_L x n_L, and beyond it steps are faster
 TINY = 1e-300  # instead of 0, to divide by
 DIFFERENCES = {"mismatch_post", "somatic_difference_post", "apical_post", "v_apical_post"}
 HELD = {"gain_post"}
@@ -97,20 +98,18 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     slope = slopes(net, fwd)
     M = layer_gains(net, slope, threads)
     e0 = delta.astype(np.float64)
-    f, u, u_int, u_slow, e_end, spread = _run_chain(M, e0, control, threads)
+    last = _run_chain(M, e0, control, threads)
+    u, e_end = last.u, last.error
     k, k_A = control.soma_step, control.apical_step
     beta, zeta = (1.0 / k - 1.0) / N, float(control.delayed) / N
-    g = ((1.0 / k_A - 1.0) * u_slow + (0.0 if control.proactive else u)) / N
+    g = ((1.0 / k_A - 1.0) * last.u_slow + (0.0 if control.proactive else u)) / N
 
-    # what layers up to i do to the output through layer i, at the end: J_i x_{i,e}
-    Jx = [sum((M[j] @ f[i - j, :, :, None])[..., 0] for j in range(i + 1))
-          for i in range(net.depth)]
-    fixed = e0 - u_int / (N * control.dt) - (e_end - control.alpha * u) / N - control.alpha * g
-    right = fixed + beta * sum(Jx) + zeta * sum(Jx[:-1], np.zeros_like(e0))
+    fixed = e0 - last.u_int / (N * control.dt) - (e_end - control.alpha * u) / N - control.alpha * g
+    right = fixed + beta * (last.hidden + e0 - e_end) + zeta * last.hidden
     inverse = np.linalg.inv(sum(M) + control.alpha * np.eye(delta.shape[1]))
-    w = (inverse @ right[..., None])[..., 0]
+    w = _times(inverse, right)
 
-    x_end = _last_somata(net, slope, [f_j.astype(F) for f_j in f])
+    x_end = _last_somata(net, slope, last.f.astype(F))
     # with delayed transmission the mean misses the last presynaptic deviation
     late = [F.type(zeta) * D * x for D, x in zip(slope, x_end, strict=True)] if zeta else None
     started, left = np.linalg.norm(e0, axis=1), np.linalg.norm(e_end, axis=1)
@@ -121,12 +120,12 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
         shift = [a - F.type(beta) * end for a, end in zip(apical, x_end, strict=True)]
         x, basal = sweep(net, fwd, shift, late)
         dr_L = phi_deviation(net.nonlinearities[-1], fwd.v[-1], fwd.r[-1], x[-1])
-        step = (inverse @ (fixed - dr_L - control.alpha * w)[..., None])[..., 0]
+        step = _times(inverse, fixed - dr_L - control.alpha * w)
         size = float(np.linalg.norm(step)) / max(float(np.linalg.norm(w)), TINY)
         if newton:
-            estimate = size + 20.0 * missed * (0.02 + spread)
+            estimate = size + 20.0 * missed * (0.02 + last.spread)
         else:
-            missed, estimate = size, 5.0 * size * (1.0 + spread)
+            missed, estimate = size, 5.0 * size * (1.0 + last.spread)
         if np.any(left > started):
             estimate = np.inf
         if newton or estimate < TOLERANCE or not np.isfinite(estimate):
@@ -134,42 +133,75 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
         w, newton = w + step, True
 
 
-def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None
-               ) -> tuple[Array, Array, Array, Array, Array, float]:
-    """Return f (L, B, n_L), u, u_int, the filtered u, and e of the last state, (B, n_L) each.
+@dataclass
+class _Last:
+    """The last state of the chain.
 
-    f[j] is the apically filtered control after j + 1 somatic filters.  The number at the end is
-    the variance of f[0] over time, relative to the square of its mean.
+    ``u``, ``u_int``, ``u_slow``, ``error`` (B, n_L): control, its integral part, apically filtered;
+    the error.  ``f`` (B, L, n_L): the filtered control after one to L somatic filters.  ``hidden``
+    (B, n_L): sum over hidden layers of J_i x_{i,e}; of all layers it is that plus e_0 - e_e.
+    ``spread``: the variance of f[:, 0] over time, relative to the square of its mean.
     """
-    B, n = e0.shape
-    side_by_side = np.concatenate(M, axis=2)
-    g = np.empty((B, len(M) * n))
-    ends = [np.empty((B, n)) for _ in range(6)]
+
+    u: Array
+    u_int: Array
+    u_slow: Array
+    error: Array
+    f: Array
+    hidden: Array
+    spread: float
+
+
+def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None) -> _Last:
+    (B, n_L), L = e0.shape, len(M)
     constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
                           control.apical_step])
+    f = np.empty((B, L, n_L))
+    ends = [np.empty((B, n_L)) for _ in range(7)]
 
     def run(block: slice) -> None:
-        chain(side_by_side[block], e0[block], constants, control.steps, control.delayed,
-              control.proactive, g[block], *(end[block] for end in ends))
+        part = to_lanes(e0[block])
+        groups, n, lanes = part.shape
+        g = np.empty((groups, L * n, lanes))
+        found = [np.empty_like(part) for _ in ends]
+        chain(packed([m[block] for m in M]), part, constants, control.steps, control.delayed,
+              control.proactive, g, *found)
+        S = block.stop - block.start
+        for i in range(L):  # the last layer has one filter, the first L
+            f[block, i] = from_lanes(g[:, (L - 1 - i) * n:(L - i) * n], S, n_L)
+        for end, a in zip(ends, found, strict=True):
+            end[block] = from_lanes(a, S, n_L)
 
     pools.over_blocks(run, B, threads)
-    u, u_int, u_slow, error, total, square = ends
+    u, u_int, u_slow, error, hidden, total, square = ends
     mean_square = float(np.sum(total**2)) / control.steps**2
     spread = float(np.sum(square)) / control.steps / max(mean_square, TINY) - 1.0
-    return (g.reshape(B, len(M), n).transpose(1, 0, 2)[::-1], u, u_int, u_slow, error,
-            max(spread, 0.0))
+    return _Last(u, u_int, u_slow, error, f, -hidden, max(spread, 0.0))
 
 
-def _last_somata(net: Network, slope: list[Array], f: list[Array]) -> list[Array]:
-    """Return x_{i,e}: X_i^(k) = Q_i f_k + W_i D_{i-1} X_{i-1}^(k+1), and x_{i,e} = X_i^(1)."""
-    depth = net.depth
-    below: list[Array] = []
-    ends = []
-    for i in range(depth):
-        here = [f[k] @ net.Q[i].T for k in range(depth - i)]
-        if i:
-            for k, X in enumerate(here):
-                X += (slope[i - 1] * below[k + 1]) @ net.W[i].T
-        below = here
-        ends.append(here[0])
+def _times(matrices: Array, vectors: Array) -> Array:
+    """Return the products of (B, n, n) and (B, n); one call of BLAS for each would take longer."""
+    return np.einsum("bij,bj->bi", matrices, vectors)
+
+
+def _last_somata(net: Network, slope: list[Array], f: Array) -> list[Array]:
+    """Return x_{i,e}: X_i^(k) = Q_i f_k + W_i D_{i-1} X_{i-1}^(k+1), and x_{i,e} = X_i^(1).
+
+    f is (B, L, n_L); the X_i^(k) of a layer are rows of one product.
+    """
+    B, L, n_L = f.shape
+    ends = [np.empty_like(part) for part in slope]
+
+    def run(block: slice) -> None:
+        S, below = block.stop - block.start, f
+        for i in range(L):
+            rows, n = S * (L - i), net.sizes[i + 1]
+            here = np.dot(f[block, :L - i].reshape(rows, n_L), net.Q[i].T)
+            if i:
+                through = below[:, 1:] * slope[i - 1][block][:, None]
+                here += np.dot(through.reshape(rows, net.sizes[i]), net.W[i].T)
+            below = here.reshape(S, L - i, n)
+            ends[i][block] = below[:, 0]
+
+    pools.over_blocks(run, B, work=B * L * sum(float(w.size) for w in net.W[1:]))
     return ends

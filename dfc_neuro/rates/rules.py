@@ -79,7 +79,7 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
                                      of(gain[i]), p, post[i].reshape(-1)[block.start * n:], B * n)
             below = of(r[i]) if r else free + dr
 
-    pools.over_blocks(run, B, work=2.0 * B * sum(w.size for w in net.W))
+    pools.over_blocks(run, B, work=10.0 * B * sum(net.sizes))  # threads wait for short calls
     mean = F.type(1.0 / B)
     sums = [[mean * part[a].sum(axis=0) if a in plan.summed else part[a][0] for part in post]
             for a in range(len(plan.post))]

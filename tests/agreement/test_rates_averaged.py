@@ -137,6 +137,13 @@ def test_it_gives_way_to_steps_and_says_so():
     np.testing.assert_array_equal(step.update.flat(), exact.update.flat())
 
 
+def test_a_wide_output_is_stepped():
+    net = network(sizes=(3, 4, 129))
+    fwd, delta = minibatch(net, 1e-6, B=2)
+    control = replace(MNIST, steps=3, integrator="averaged")
+    assert dfc.update(Minibatch(net, fwd, delta, 1.0, control, RULE)).stepped == 1
+
+
 def test_a_loop_that_grows_slowly_is_stepped():
     net = network()
     fwd, delta = minibatch(net, 6e-4)
