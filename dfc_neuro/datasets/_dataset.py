@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dfc_neuro.errors import DataError, near
 
@@ -16,21 +17,52 @@ TRAINING_KEYS = frozenset({"name", "batch", "loss", "target_stepsize"})
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a dataset.
+    """One part of a dataset; grey values stay bytes, and become numbers a minibatch at a time.
 
     Attributes
     ----------
-    x : ndarray, shape (N, n), float64
-        Inputs.
-    y : ndarray, shape (N,) of int64 or (N, n_L) of float64
-        Class labels, or target outputs.
+    stored_x : ndarray, shape (N, n), float64 or uint8
+        Inputs, or the numbers of their values.
+    stored_y : ndarray, shape (N,) of int64 or (N, n_L) of float64 or uint8
+        Class labels, or target outputs, as the inputs.
+    values : ndarray, shape (256,), float64, optional
+        What the bytes stand for.
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    stored_x: np.ndarray
+    stored_y: np.ndarray
+    values: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.stored_x)
+
+    def part(self, rows: np.ndarray | slice) -> Split:
+        """Return some of the samples."""
+        return Split(self.stored_x[rows], self.stored_y[rows], self.values)
+
+    def inputs(self, dtype: DTypeLike = np.float64) -> np.ndarray:
+        """Return the inputs, (N, n), as numbers of a precision."""
+        return self._numbers(self.stored_x, dtype)
+
+    def targets(self, dtype: DTypeLike = np.float64) -> np.ndarray:
+        """Return labels, (N,) int64, or target outputs, (N, n_L), as numbers of a precision."""
+        y = self.stored_y
+        return y if y.dtype == np.int64 else self._numbers(y, dtype)
+
+    @property
+    def x(self) -> np.ndarray:
+        """All inputs in float64; for images that is eight times what is stored."""
+        return self.inputs()
+
+    @property
+    def y(self) -> np.ndarray:
+        """All labels, or target outputs in float64."""
+        return self.targets()
+
+    def _numbers(self, stored: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+        if self.values is not None:
+            return np.take(self.values.astype(dtype), stored)
+        return stored.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ from dfc_neuro.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 REMEDY = "copy or download it again"
+PIECE = 2**20  # bytes that are read at a time
+LARGEST = 2**33  # bytes; a file that states more states its shape wrongly
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Return the array of an IDX file.
+    """Return the array of an IDX file, read piece by piece: nothing of it is in memory twice.
 
     Raises
     ------
@@ -25,31 +29,44 @@ def read_idx(path: Path) -> np.ndarray:
     """
     where = str(path)
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return _read(file, where)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(where, f"is damaged or cut off ({error})", REMEDY) from error
     except OSError as error:
         raise DataError(where, f"cannot be read ({error.strerror})", REMEDY) from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
+
+
+def _read(file: BufferedIOBase, where: str) -> np.ndarray:
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
         raise DataError(
-            where, f"is not an IDX file (it begins with bytes {content[:4].hex(' ')})", REMEDY
+            where, f"is not an IDX file (it begins with bytes {head.hex(' ')})", REMEDY
         )
-    dtype, ndim = np.dtype(TYPES[content[2]]), content[3]
-    start = 4 + 4 * ndim
-    if len(content) < start:
+    dtype, ndim = np.dtype(TYPES[head[2]]), head[3]
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
         raise DataError(where, "is cut off within its sizes", REMEDY)
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", ndim, 4))
-    size = 1
-    for n in shape:
-        size *= n
-    wanted = start + size * dtype.itemsize
-    if len(content) != wanted:
+    shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
+    start, size = 4 + 4 * ndim, math.prod(shape) * dtype.itemsize
+    content = np.empty(size if size <= LARGEST else 0, np.uint8)
+    found = 0
+    while found < len(content):
+        read = file.readinto(content[found : found + PIECE].data)
+        if not read:
+            break
+        found += read
+    while piece := file.read(PIECE):
+        found += len(piece)
+    if found != size or size > LARGEST:
         raise DataError(
-            where, f"states the shape {shape}, so {wanted} bytes, and has {len(content)}", REMEDY
+            where,
+            f"states the shape {shape}, so {start + size} bytes, and has {start + found}",
+            REMEDY,
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return content.view(dtype).reshape(shape)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

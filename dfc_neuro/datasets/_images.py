@@ -65,10 +65,18 @@ SETS = {
 
 
 def load_images(name: str, options: Mapping[str, Any], where: str) -> Dataset:
-    """Return one of the sets as flat standardised images and labels 0..9.
+    """Return one of the sets as flat standardised images, (N, 784), and labels 0..9.
 
-    The split into training and validation depends on ``split_seed`` alone, not on the run's seed;
-    ``subset`` keeps that many of the training samples.
+    Parameters
+    ----------
+    name : str
+        Of `SETS`.
+    options : dict
+        ``folder`` of the four IDX files, gzipped or not; or ``source`` = "openml";
+        ``validation`` samples (5000) split off by ``split_seed``, which is the same for every run;
+        ``subset``: how many training samples to keep.
+    where : str
+        The place of the options, for messages.
 
     Raises
     ------
@@ -97,12 +105,10 @@ def load_images(name: str, options: Mapping[str, Any], where: str) -> Dataset:
             )
         train = train[: chosen["subset"]]
 
+    values = (np.arange(256) / 255.0 - images.mean) / images.deviation
+
     def part(grey: np.ndarray, y: np.ndarray) -> Split:
-        flat = grey.reshape(len(grey), -1) / 255.0
-        if images.mean or images.deviation != 1.0:
-            flat -= images.mean
-            flat /= images.deviation
-        return Split(flat, y.astype(np.int64))
+        return Split(grey.reshape(len(grey), -1), y.astype(np.int64), values)
 
     held = part(x[validation], labels[validation]) if len(validation) else None
     return Dataset(

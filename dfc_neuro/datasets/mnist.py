@@ -10,26 +10,8 @@ from dfc_neuro.datasets._images import load_images
 
 
 def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
-    """Return MNIST, inputs (N, 784), labels 0..9.
+    """Return MNIST; options and errors as of `dfc_neuro.datasets._images.load_images`.
 
-    Parameters
-    ----------
-    options : dict
-        folder of the four IDX files, gzipped or not; or source = "openml";
-        validation samples (5000) split off by split_seed; subset: how many training
-        samples to keep.
-    seed : int or None
-        Not used: the split is the same for every run.
-    where : str
-        The place of the options, for messages.
-
-    Raises
-    ------
-    DataError
-        For a wrong option, or a missing or damaged file.
-
-    Notes
-    -----
     Grey values are divided by 255, then (x - 0.1307) / 0.3081 (mean and deviation of its pixels).
     """
     return load_images("mnist", options, where)

@@ -34,7 +34,7 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     data = load_images(name, rest, where)
 
     def own(part: Split) -> Split:
-        return Split(part.x, part.x)
+        return Split(part.stored_x, part.stored_x, part.values)
 
     held = own(data.validation) if data.validation else None
     return Dataset(own(data.train), held, own(data.test), data.n_inputs, data.n_inputs, "mse")

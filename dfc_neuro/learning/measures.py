@@ -38,10 +38,10 @@ def wanted(plan: Plan, key: str) -> list[str]:
 def probe(plan: Plan) -> Split:
     """Return the fixed samples on which diagnostics are measured."""
     data = plan.dataset.train
-    count = min(plan.diagnostics.get("samples", 64), len(data.x))
+    count = min(plan.diagnostics.get("samples", 64), len(data))
     rng = np.random.default_rng(stream(plan.seed, PROBE))
-    rows = np.sort(rng.permutation(len(data.x))[:count])
-    return Split(data.x[rows], data.y[rows])
+    rows = np.sort(rng.permutation(len(data))[:count])
+    return data.part(rows)
 
 
 def held_out(trainer: Trainer) -> dict[str, float]:
@@ -130,8 +130,8 @@ def single_changes(trainer: Trainer, phase: Phase, samples: Split, layer: int, u
         ``rate_pre`` (sample, pre): the presynaptic rate without control.
     """
     out: dict[str, list[Array]] = {"mismatch": [], "weight_change": [], "rate_pre": []}
-    for k in range(len(samples.x)):
-        one = Split(samples.x[k:k + 1], samples.y[k:k + 1])
+    for k in range(len(samples)):
+        one = samples.part(slice(k, k + 1))
         batch, _ = trainer.minibatch(phase, one, 0)
         end = simulate(batch.net, phase.control, batch.fwd, batch.delta, rule=phase.rule,
                        record_every=1, threads=1)

@@ -34,7 +34,7 @@ def announce(trainer: Trainer, samples: Split) -> None:
             continue
         if phase.rule.by_synapse:
             taken = seconds_by_synapse(phase.rule, trainer.net, plan.batch)
-            epoch = taken * math.ceil(len(plan.dataset.train.x) / plan.batch)
+            epoch = taken * math.ceil(len(plan.dataset.train) / plan.batch)
             log.warning("phase %s: the rule is no sum of products of pre- and postsynaptic "
                         "factors, so it runs a synapse at a time: about %.2g s a minibatch, "
                         "%.2g s a pass over the data", phase.name, taken, epoch)

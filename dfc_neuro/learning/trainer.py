@@ -20,6 +20,7 @@ from dfc_neuro.rates.simulate import simulate
 
 Array = np.ndarray
 LARGEST_PARAMETER = 1000.0
+AT_ONCE = 500  # samples that are evaluated together
 SOLVED_ON = 512  # samples on which feedback weights at rest are solved for
 _INITIAL, _SHUFFLE, _NOISE, PROBE = range(4)  # uses of random numbers
 
@@ -79,12 +80,12 @@ class Trainer:
         index = self.done
         rng = np.random.default_rng(stream(plan.seed, _SHUFFLE, index))
         if one.phase.learn == "Q" and plan.feedback == "fixed_point":
-            self._solve_feedback(one, data.x[rng.permutation(len(data.x))[:SOLVED_ON]])
+            self._solve_feedback(one, data.part(rng.permutation(len(data))[:SOLVED_ON]))
             self.done += 1
             return
-        noise = stream(plan.seed, _NOISE, index).generate_state(len(data.x) // plan.batch + 2)
-        for k, rows in enumerate(minibatches(len(data.x), plan.batch, rng)):
-            part = Split(data.x[rows], data.y[rows])
+        noise = stream(plan.seed, _NOISE, index).generate_state(len(data) // plan.batch + 2)
+        for k, rows in enumerate(minibatches(len(data), plan.batch, rng)):
+            part = data.part(rows)
             if one.phase.learn == "W":
                 self._learn_forward(one, part, int(noise[k]))
             else:
@@ -95,8 +96,8 @@ class Trainer:
     def minibatch(self, phase: Phase, part: Split, seed: int) -> tuple[Minibatch, float]:
         """Return a minibatch ready for a method, and its loss."""
         plan, net = self.plan, self.net
-        fwd = forward(net, part.x.astype(plan.dtype, copy=False))
-        loss, gradient = LOSSES[plan.loss](fwd.r[-1], _target(part.y, plan.dtype))
+        fwd = forward(net, part.inputs(plan.dtype))
+        loss, gradient = LOSSES[plan.loss](fwd.r[-1], part.targets(plan.dtype))
         delta = gradient * plan.dtype.type(-plan.nudge)
         return Minibatch(net, fwd, delta, plan.nudge, phase.control, phase.rule, seed,
                          plan.threads, plan.keep_unconverged, plan.as_published,
@@ -113,10 +114,11 @@ class Trainer:
         _keep_within(one.phase.rule.bounds, [self.net.W[i] for i in trained])
         if not one.epoch:
             return
-        tally, weight = self.tally, 1 if self.plan.as_published else len(part.x)
+        tally, weight = self.tally, 1 if self.plan.as_published else len(part)
         tally.weight += weight
         tally.loss += weight * loss
-        tally.error += weight * errors(self.plan.loss, batch.fwd.r[-1], part.y)
+        tally.error += weight * errors(self.plan.loss, batch.fwd.r[-1],
+                                        part.targets(self.plan.dtype))
         tally.converged += step.converged
         tally.diverged += step.diverged
         tally.neither += step.neither
@@ -125,7 +127,7 @@ class Trainer:
 
     def _learn_feedback(self, one: Pass, part: Split, seed: int) -> None:
         net = self.net
-        fwd = forward(net, part.x.astype(self.plan.dtype, copy=False))
+        fwd = forward(net, part.inputs(self.plan.dtype))
         if self.plan.feedback == "expected":
             factor = -apical_control_factor(one.phase.rule)
             found = expected_update(net, one.phase.control, fwd, noise_scale=1.0,
@@ -140,12 +142,12 @@ class Trainer:
         optimiser.apply([net.Q[i] for i in trained], [ascent[i] for i in trained])
         _keep_within(one.phase.rule.bounds, [net.Q[i] for i in trained])
 
-    def _solve_feedback(self, one: Pass, x: Array) -> None:
+    def _solve_feedback(self, one: Pass, part: Split) -> None:
         """Put Q where training by the expected update would end, weight decay included."""
         net, trained = self.net, self.plan.layered.trained_feedback
         scale = 1.0 / np.sqrt(-apical_control_factor(one.phase.rule))
         found = fixed_point(
-            net, one.phase.control, forward(net, x.astype(self.plan.dtype, copy=False)),
+            net, one.phase.control, forward(net, part.inputs(self.plan.dtype)),
             weight_decay=float(self.plan.optimisers["Q"].get("weight_decay", 0.0)),
             noise_scale=float(scale), trained=trained, threads=self.plan.threads)
         for i in trained:
@@ -192,15 +194,16 @@ class Trainer:
         As published, they are unweighted means over minibatches.
         """
         plan = self.plan
-        size = plan.batch if plan.as_published else len(part.x)
-        found = []
-        for start in range(0, len(part.x), size):
-            y = part.y[start:start + size]
-            x = part.x[start:start + size].astype(plan.dtype, copy=False)
-            r = forward(self.net, x).r[-1]
-            loss, _ = LOSSES[plan.loss](r, _target(y, plan.dtype))
+        size = plan.batch if plan.as_published else AT_ONCE
+        found, counts = [], []
+        for start in range(0, len(part), size):
+            some = part.part(slice(start, start + size))
+            y = some.targets(plan.dtype)
+            r = forward(self.net, some.inputs(plan.dtype)).r[-1]
+            loss, _ = LOSSES[plan.loss](r, y)
             found.append((loss, errors(plan.loss, r, y)))
-        loss, error = np.mean(found, axis=0)
+            counts.append(len(some))
+        loss, error = np.average(found, axis=0, weights=None if plan.as_published else counts)
         return float(loss), float(error)
 
 
@@ -208,7 +211,3 @@ def _keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> No
     if bounds is not None:
         for w in weights:
             np.clip(w, bounds[0], bounds[1], out=w)
-
-
-def _target(y: Array, dtype: np.dtype) -> Array:
-    return y if y.dtype.kind in "iu" else y.astype(dtype, copy=False)

@@ -150,8 +150,7 @@ class _Recorder:
             epochs = {e if e >= 0 else plan.epochs + 1 + e for e in table.at_epochs or (0, -1)}
             if epoch not in epochs or phase is None:
                 continue
-            count = min(table.samples or 4, len(plan.dataset.test.x))
-            samples = Split(plan.dataset.test.x[:count], plan.dataset.test.y[:count])
+            samples = plan.dataset.test.part(slice(table.samples or 4))
             kind = _kind(table.what[0])
             if kind == "change":
                 arrays = measures.single_changes(trainer, phase, samples, layer, units, 16)

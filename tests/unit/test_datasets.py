@@ -127,13 +127,35 @@ def test_images_from_a_folder(tmp_path, ending, name, mean, deviation):
     assert np.array_equal(again.validation.x, data.validation.x)
 
 
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation"), [("mnist", 0.1307, 0.3081), ("fashion_mnist", 0.0, 1.0)]
+)
+def test_images_stay_bytes_until_they_are_asked_for(tmp_path, name, mean, deviation):
+    write_images(tmp_path)
+    data = registry.get("datasets", name, "data").load({"folder": str(tmp_path), "validation": 10},
+                                                       0, "data")
+    for part in (data.train, data.validation, data.test):
+        assert part.stored_x.nbytes == 16 * len(part)
+        rows = np.arange(len(part))[::3]
+        grey = part.stored_x[rows].astype(np.float64)
+        whole = (grey / 255.0 - mean) / deviation  # as whole sets were standardised before
+        some = part.part(rows)
+        assert np.array_equal(some.inputs(), whole) and np.array_equal(some.x, whole)
+        narrow = some.inputs(np.float32)
+        assert narrow.dtype == np.float32 and np.array_equal(narrow, whole.astype(np.float32))
+        assert np.array_equal(some.targets(np.float32), part.y[rows])
+        assert some.targets(np.float32).dtype == np.int64
+
+
 def test_autoencoder_target_is_its_input(tmp_path):
     write_images(tmp_path)
     options = {"folder": str(tmp_path), "validation": 10}
     load = registry.get("datasets", "mnist_autoencoder", "data").load
     data = load(options, None, "data")
     mnist = registry.get("datasets", "mnist", "data").load(options, None, "data")
-    assert np.array_equal(data.train.y, mnist.train.x) and data.train.y is data.train.x
+    assert np.array_equal(data.train.y, mnist.train.x)
+    assert data.train.stored_y is data.train.stored_x
+    assert data.train.targets(np.float32).dtype == np.float32
     assert (data.n_inputs, data.n_outputs, data.loss_kind) == (16, 16, "mse")
     fashion = load(options | {"images": "fashion_mnist"}, None, "data")
     np.testing.assert_allclose(fashion.test.y, mnist.test.x * 0.3081 + 0.1307, atol=1e-15)
