@@ -27,7 +27,10 @@ SUMS, RECORDS, RULES, CLIPS = -10_000, -30, -20, -10
 
 @dataclass
 class Built:
-    """A network ready to run: `groups` and `synapses` by the names of the scheme."""
+    """A network ready to run: `groups` and `synapses` by the names of the scheme.
+
+    ``moved`` holds variables that lie in arrays of our own, {(node, variable): array}.
+    """
 
     scheme: Scheme
     replicas: int
@@ -37,13 +40,18 @@ class Built:
     equations: dict[str, b2.Equations] = field(default_factory=dict)
     wirings: dict[str, Wiring] = field(default_factory=dict)
     extra: list[b2.BrianObject] = field(default_factory=list)
+    moved: dict[tuple[str, str], Array] = field(default_factory=dict)
 
     def network(self) -> b2.Network:
         """Return the Network of all of it."""
-        return b2.Network(*self.groups.values(), *self.synapses.values(), *self.extra)
+        whole = b2.Network(*self.groups.values(), *self.synapses.values(), *self.extra)
+        device.claim(whole)
+        return whole
 
     def array(self, node: str, variable: str) -> Array:
         """Return a variable of a node as it lies in memory, (replicas * n,), in SI units."""
+        if (node, variable) in self.moved:
+            return self.moved[node, variable]
         return self.groups[node].variables[variable].get_value()
 
 

@@ -134,6 +134,12 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def claim(network: b2.Network) -> None:
+    """Say that objects belong to a network also when it never runs: Brian2 warns of others."""
+    for one in network.sorted_objects:
+        one._network = network.id
+
+
 def clock(dt: float) -> b2.Clock:
     """Return a clock of step `dt` seconds."""
     return b2.Clock(dt * b2.second)

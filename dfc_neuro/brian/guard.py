@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import brian2 as b2
@@ -30,6 +30,23 @@ def guard(built: Built, labels: Sequence[str], bound: float | None,
           wording: Wording = Wording()) -> b2.NetworkOperation:
     """Return an operation that raises NumericalError when a state leaves its bounds.
 
+    Parameters as in `watch`.
+    """
+    look = watch(built, labels, bound, wording)
+    dt = float(built.clock.dt)
+
+    def operation() -> None:
+        now = float(built.clock.variables["t"].get_value()[0])
+        look(max(0.0, now - EVERY * dt), now)
+
+    clock = b2.Clock(EVERY * built.clock.dt)
+    return b2.NetworkOperation(operation, clock=clock, when="end", name="guard")
+
+
+def watch(built: Built, labels: Sequence[str], bound: float | None,
+          wording: Wording = Wording()) -> Callable[[float, float], None]:
+    """Return what raises NumericalError when a state has left its bounds between two times.
+
     Parameters
     ----------
     built : Built
@@ -51,17 +68,18 @@ def guard(built: Built, labels: Sequence[str], bound: float | None,
                 else np.inf
             looks.append((name, state, places.get(state), limit, built.array(name, state)))
 
-    def look() -> None:
+    def look(since: float, now: float) -> None:
         for name, state, compartment, limit, values in looks:
             inside = np.abs(values) <= limit if np.isfinite(limit) else np.isfinite(values)
             if not inside.all():
                 index = int(np.flatnonzero(~inside)[0])
                 what = f"passed {limit:g}" if np.isfinite(values[index]) else "is not finite"
                 raise NumericalError(f"{_place(built, labels, name, state, compartment, index)} "
-                                     f"{what} {_when(built, wording)}; {wording.remedy}")
+                                     f"{what} between {since * wording.second:.6g} and "
+                                     f"{now * wording.second:.6g} {wording.unit}; "
+                                     f"{wording.remedy}")
 
-    clock = b2.Clock(EVERY * built.clock.dt)
-    return b2.NetworkOperation(look, clock=clock, when="end", name="guard")
+    return look
 
 
 def _place(built: Built, labels: Sequence[str], name: str, state: str, compartment: str | None,
@@ -71,10 +89,3 @@ def _place(built: Built, labels: Sequence[str], name: str, state: str, compartme
     inside = f"{compartment} compartment of " if compartment else ""
     replica = f", {labels[index // n]}" if len(labels) > 1 else ""
     return f"{model.label}: {state} ({inside}unit {index % n} of '{name}'{replica})"
-
-
-def _when(built: Built, wording: Wording) -> str:
-    stop = float(built.clock.variables["t"].get_value()[0])
-    start = max(0.0, stop - float(built.clock.dt) * EVERY)
-    times = f"{start * wording.second:.6g} and {stop * wording.second:.6g}"
-    return f"between {times} {wording.unit}"

@@ -11,17 +11,22 @@ from dfc_neuro.brian import device
 from dfc_neuro.brian.build import RECORDS, Built
 from dfc_neuro.brian.text import dimension_of
 from dfc_neuro.errors import ProtocolError, near
-from dfc_neuro.files.protocols import Record, RecordingProtocol
+from dfc_neuro.files.protocols import Record, RecordingProtocol, Reduce
 from dfc_neuro.files.units import quantity, unit_text
 
 Array = np.ndarray
+
+
+REDUCTIONS = {"mean": np.add, "sum": np.add, "min": np.minimum, "max": np.maximum}
+SPIKE_BYTES, SPIKE_RATE = 12.0, 100.0  # of a spike in memory; spikes a second, for safety
 
 
 @dataclass
 class Monitored:
     """A monitor and how its numbers are laid out.
 
-    ``every`` is the sampling interval in seconds, None for spikes; ``axis`` names the last axis,
+    ``every`` is the interval between what is stored, in seconds, None for spikes, ``interval``
+    that between samples: shorter where windows of time are reduced.  ``axis`` names the last axis,
     "unit" or "synapse", and ``indices`` are the units that are recorded, of `n` in a replica;
     ``variables`` are names in the file and those of the group.
     """
@@ -35,16 +40,46 @@ class Monitored:
     axis: str = "unit"
     variables: dict[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    reduce: Reduce | None = None
+    interval: float = np.inf
 
     @property
     def bytes_a_second(self) -> float:
         """Memory that a second of the run fills."""
+        recorded = self.replicas * len(self.indices)
+        if self.every is None:
+            return SPIKE_BYTES * SPIKE_RATE * recorded
+        return 8.0 * len(self.variables) * recorded / self.interval
+
+    @property
+    def stored_a_second(self) -> float:
+        """Bytes that a second of the run adds to the file; spikes, unknown before, left out."""
         if self.every is None:
             return 0.0
-        return 8.0 * len(self.variables) * self.replicas * len(self.indices) / self.every
+        last = 1 if self.reduce and self.reduce.units else len(self.indices)
+        return 8.0 * len(self.variables) * self.replicas * last / self.every
 
     def samples(self) -> dict[str, Array]:
-        """Return {variable: (time, replica, unit)} and empty the monitor."""
+        """Return {variable: (time, replica, unit)}, reduced, and empty the monitor."""
+        out = self.raw()
+        if self.reduce is None or self.every is None:
+            return out
+        if self.reduce.time:
+            window = round(self.every / self.interval)
+            out = {k: reduced(v, self.reduce.time, window) for k, v in out.items()}
+        if self.reduce.units:
+            out = {k: getattr(np, self.reduce.units)(v, axis=2) for k, v in out.items()}
+        return out
+
+    def spikes(self, conditions: Array) -> tuple[Array, Array, Array]:
+        """Return times, units and conditions of the spikes, and empty the monitor."""
+        times, index = self.raw_spikes()
+        unit = index % self.n
+        keep = np.isin(unit, self.indices)
+        return times[keep], unit[keep], conditions[index[keep] // self.n]
+
+    def raw(self) -> dict[str, Array]:
+        """Return {variable: (sample, replica, unit)} and empty the monitor."""
         out = {}
         for variable, own in self.variables.items():
             values = np.array(self.monitor.variables[own].get_value())
@@ -52,15 +87,25 @@ class Monitored:
         self.monitor.resize(0)
         return out
 
-    def spikes(self, conditions: Array) -> tuple[Array, Array, Array]:
-        """Return times, units and conditions of the spikes, and empty the monitor."""
+    def raw_spikes(self) -> tuple[Array, Array]:
+        """Return times and indices over all replicas, and empty the monitor."""
         index = np.array(self.monitor.variables["i"].get_value())
         times = np.array(self.monitor.variables["t"].get_value())
         self.monitor.resize(0)
         self.monitor.variables["N"].set_value(0)  # which resize leaves as it was
-        unit = index % self.n
-        keep = np.isin(unit, self.indices)
-        return times[keep], unit[keep], conditions[index[keep] // self.n]
+        return times, index
+
+
+def reduced(values: Array, how: str, window: int) -> Array:
+    """Return the mean, sum, least or largest of each window of rows; the last may be short."""
+    first = np.arange(0, len(values), window)
+    if not len(first):
+        return values
+    out = REDUCTIONS[how].reduceat(values, first, axis=0)
+    if how == "mean":
+        length = np.diff([*first, len(values)])
+        out /= length.reshape(-1, *(1,) * (values.ndim - 1))
+    return out
 
 
 def monitored(protocol: RecordingProtocol, built: Built) -> list[Monitored]:
@@ -84,14 +129,16 @@ def _one(name: str, record: Record, where: str, built: Built) -> Monitored:
                                 "name a cell with [spike]")
         return Monitored(name, b2.SpikeMonitor(group, name=f"record_{name}"), None,
                          built.replicas, n, chosen)
-    every = _interval(record, where, float(built.clock.dt))
+    dt = float(built.clock.dt)
+    every = _interval(record, where, dt)
+    interval = dt if record.reduce is not None and record.reduce.time else every
     index = (np.arange(built.replicas)[:, None] * n + chosen).ravel()
     monitor = b2.StateMonitor(group, list(found.names.values()), record=index,
-                              clock=device.clock(every), when="groups", order=RECORDS,
+                              clock=device.clock(interval), when="groups", order=RECORDS,
                               name=f"record_{name}")
     units = {v: unit_text(dimension_of(group.variables[own])) for v, own in found.names.items()}
     return Monitored(name, monitor, every, built.replicas, n, chosen, found.axis, found.names,
-                     units)
+                     units, record.reduce, interval)
 
 
 def _interval(record: Record, where: str, dt: float) -> float:

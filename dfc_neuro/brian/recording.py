@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from math import lcm
+from typing import TYPE_CHECKING, Any
 
 import brian2 as b2
 import numpy as np
@@ -24,6 +25,10 @@ from dfc_neuro.brian.topology import store
 from dfc_neuro.errors import ProtocolError
 from dfc_neuro.files import resolve
 from dfc_neuro.files.units import unit_text
+from dfc_neuro.results import announce
+
+if TYPE_CHECKING:
+    from dfc_neuro.brian.compiled import Compiled
 
 Array = np.ndarray
 Report = Callable[[float], None]
@@ -72,6 +77,16 @@ class Running:
             self.random_state = random_state()
 
 
+def _ready(batch: Batch, labels: Sequence[str], seeds: np.random.SeedSequence
+           ) -> Running | Compiled:
+    """Return a batch ready to be advanced where the protocol says."""
+    if batch.protocols[0].numerics.target == "numba":
+        from dfc_neuro.brian.compiled import Compiled
+
+        return Compiled(batch, labels, seeds)
+    return Running(batch, labels, seeds)
+
+
 def record(protocol, writer, seed: int, progress: bool | Report = True
            ) -> dict[str, float]:
     """Run a recording protocol with Brian2.
@@ -109,12 +124,14 @@ def record(protocol, writer, seed: int, progress: bool | Report = True
     labels = [label for label, _ in pairs]
     seeds = np.random.SeedSequence(seed)
     structure, *own = seeds.spawn(1 + len(pairs))
-    running = [Running(batch, labels, own[k])
+    running = [_ready(batch, labels, own[k])
                for k, batch in enumerate(batches([p for _, p in pairs], structure))]
+    length = max(r.batch.duration for r in running)
+    announce(writer.path, length * sum(m.stored_a_second for r in running for m in r.monitors),
+             protocol.label)
     reported = _derived(running, labels, writer)
     store([(r.batch.positions, r.batch.scheme) for r in running], labels, writer)
     first = _weights(running, len(labels))
-    length = max(r.batch.duration for r in running)
     chunk = _chunk(running, protocol)
     edges = [*np.arange(0.0, length * (1 - 1e-12), chunk).tolist(), length]
     with _shown(progress) as report:
@@ -153,10 +170,10 @@ def _part(report: Report, start: float, share: float, before: float, own: float,
     report(start + share * (before + own * done))
 
 
-def _chunk(running: Sequence[Running], protocol) -> float:
+def _chunk(running: Sequence[Running | Compiled], protocol) -> float:
     """Return how much time to run between two visits to the file: whole sampling intervals."""
-    everies = [Fraction(round(m.every * 1e15), 10**15)
-               for r in running for m in r.monitors if m.every]
+    everies = [Fraction(round(step * 1e15), 10**15) for r in running
+               for step in (r.batch.dt, *(m.every for m in r.monitors if m.every))]
     for name in protocol.record:
         found = {round(m.every * 1e15) for r in running for m in r.monitors
                  if m.name == name and m.every}
@@ -164,7 +181,7 @@ def _chunk(running: Sequence[Running], protocol) -> float:
             raise ProtocolError(f"{protocol.label}: record.{name}.every",
                                 "conditions with different dt cannot be recorded together",
                                 "write every = a multiple of each dt")
-    if not everies:
+    if not any(r.monitors for r in running):
         return max(r.batch.duration for r in running)
     rate = sum(m.bytes_a_second for r in running for m in r.monitors)
     denominator = lcm(*(f.denominator for f in everies))
@@ -172,7 +189,8 @@ def _chunk(running: Sequence[Running], protocol) -> float:
     return unit * max(1, int(CHUNK_BYTES / rate / unit))
 
 
-def _store(running: Sequence[Running], labels: Sequence[str], writer, start: float) -> None:
+def _store(running: Sequence[Running | Compiled], labels: Sequence[str], writer,
+           start: float) -> None:
     """Append what the monitors hold, conditions in their order; ended ones are NaN."""
     for index, first in enumerate(running[0].monitors):
         same = [r.monitors[index] for r in running]
@@ -192,16 +210,17 @@ def _store(running: Sequence[Running], labels: Sequence[str], writer, start: flo
         times = start + np.arange(longest) * first.every
         for variable in first.variables:
             shape = parts[0][variable].shape
-            whole = np.full((longest, len(labels), shape[2]), np.nan)
+            whole = np.full((longest, len(labels), *shape[2:]), np.nan)
             for part, one in zip(parts, running, strict=True):
                 whole[: len(part[variable]), list(one.batch.positions)] = part[variable]
-            writer.extend(
-                f"recordings/{first.name}/{variable}", whole, ("time", "condition", first.axis),
-                first.units[variable],
-                {"time": (times, "second"), "condition": list(labels), first.axis: first.indices})
+            scales: dict[str, Any] = {"time": (times, "second"), "condition": list(labels)}
+            if len(shape) == 3:
+                scales[first.axis] = first.indices
+            writer.extend(f"recordings/{first.name}/{variable}", whole, tuple(scales),
+                          first.units[variable], scales)
 
 
-def _weights(running: Sequence[Running], conditions: int) -> dict[str, Array]:
+def _weights(running: Sequence[Running | Compiled], conditions: int) -> dict[str, Array]:
     """Return the weights (condition, synapse) of the links that learn."""
     out = {}
     for link in running[0].batch.scheme.links:
@@ -214,7 +233,8 @@ def _weights(running: Sequence[Running], conditions: int) -> dict[str, Array]:
     return out
 
 
-def _derived(running: Sequence[Running], labels: Sequence[str], writer) -> dict[str, float]:
+def _derived(running: Sequence[Running | Compiled], labels: Sequence[str], writer
+             ) -> dict[str, float]:
     """Put the derived parameters of the cells; return those that all conditions share."""
     reported = {}
     cells = running[0].batch.scheme.cells

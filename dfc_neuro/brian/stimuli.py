@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -18,6 +18,7 @@ from dfc_neuro.brian.waveforms import (
     OrnsteinUhlenbeck,
     Patterns,
     Piecewise,
+    Waveform,
     White,
     Window,
 )
@@ -214,20 +215,24 @@ class Stimuli:
             times.append(own[keep])
         return np.concatenate(indices), np.concatenate(times)
 
-    def operation(self, built: Built) -> b2.NetworkOperation:
-        """Return the operation that writes every stimulus at the start of each step."""
+    def waveforms(self, built: Built) -> list[Waveform]:
+        """Return what writes the stimuli, to be called at the start of each step."""
         clamps = [self._clamp(node, compartment, built) for node, compartment in self.clamped]
         for clamp in clamps:
             clamp(0)  # the filters of rules may start from the voltage
-        actions: list[Callable[[int], None]] = [*clamps, *(self._action(name, built)
-                              for name, s in self.protocols[0].stimuli.items()
-                              if s.type in CURRENTS)]
+        return [*clamps, *(self._waveform(name, built)
+                           for name, s in self.protocols[0].stimuli.items()
+                           if s.type in CURRENTS)]
+
+    def operation(self, built: Built) -> b2.NetworkOperation:
+        """Return the operation that writes every stimulus at the start of each step."""
+        waveforms = self.waveforms(built)
         step = count()
 
         def write() -> None:
             now = next(step)
-            for action in actions:
-                action(now)
+            for waveform in waveforms:
+                waveform(now)
 
         return b2.NetworkOperation(write, clock=built.clock, when="start", name="stimuli")
 
@@ -244,7 +249,7 @@ class Stimuli:
             found.append(q.value)
         return np.array(found)
 
-    def _action(self, name: str, built: Built) -> Callable[[int], None]:
+    def _waveform(self, name: str, built: Built) -> Waveform:
         at, n = self.places[name], self.scheme.sizes[self.places[name].node]
         kind = self.protocols[0].stimuli[name].type
         variable = at.variable or f"{name}_electrode"

@@ -43,8 +43,20 @@ def levels(windows: Sequence[Window], dt: float) -> list[tuple[int, float]]:
     return out
 
 
+class Waveform:
+    """Writes a variable at the start of a step."""
+
+    def __call__(self, step: int) -> None:
+        """Write the value of a step; steps come in their order."""
+        raise NotImplementedError
+
+    def until(self, step: int) -> float:
+        """Return the step, after this one, until which the value stays as it was written."""
+        return step + 1
+
+
 @dataclass
-class Piecewise:
+class Piecewise(Waveform):
     """Windows of constant value, for each unit; changes the array only where it changes.
 
     Parameters
@@ -70,9 +82,12 @@ class Piecewise:
             self.array[unit] = value
             self._next += 1
 
+    def until(self, step: int) -> float:
+        return self._changes[self._next][0] if self._next < len(self._changes) else np.inf
+
 
 @dataclass
-class DoubleExponential:
+class DoubleExponential(Waveform):
     """Differences of two exponentials with a given peak, one for each unit.
 
     Parameters
@@ -132,9 +147,16 @@ class DoubleExponential:
         self._quiet = bool(slow.max() < 1e-30)
         self.array[:] = 0.0 if self._quiet else self._scale * mean
 
+    def until(self, step: int) -> float:
+        if not self._quiet:
+            return step + 1
+        if self._next == len(self._onsets):
+            return np.inf
+        return max(step + 1, np.floor(self._onsets[self._next][0] / self.dt) - 1)
+
 
 @dataclass
-class White:
+class White(Waveform):
     """Gaussian noise about a mean, one draw a step, inside a window.
 
     Parameters
@@ -165,6 +187,9 @@ class White:
         inside = (self._first <= step) & (step < self._last)
         value = self.mean + self.sigma * self.rng.standard_normal(len(self.array))
         self.array[:] = np.where(inside, value, 0.0)
+
+    def until(self, step: int) -> float:
+        return step + 1 if np.any(self._last > step) else np.inf  # a draw a step, also before
 
 
 @dataclass
@@ -199,7 +224,7 @@ class OrnsteinUhlenbeck(White):
 
 
 @dataclass
-class Patterns:
+class Patterns(Waveform):
     """A value for each unit, held for a while, then the next pattern; 0 outside the window.
 
     Parameters
@@ -239,7 +264,7 @@ class Patterns:
 
 
 @dataclass
-class Clamp:
+class Clamp(Waveform):
     """Voltage clamp: holds a state and frees it again; without windows the state is never held.
 
     Parameters
@@ -262,3 +287,8 @@ class Clamp:
             self.free[unit] = 0.0 if held else 1.0
             if held:
                 self.voltage[unit] = held[-1]
+
+    def until(self, step: int) -> float:
+        edges = [np.ceil(edge / self.dt - 0.5) for own in self.windows for window in own
+                 for edge in window[:2] if np.isfinite(edge)]
+        return min((edge for edge in edges if edge > step), default=np.inf)

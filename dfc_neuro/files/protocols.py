@@ -128,7 +128,7 @@ class RecordingNumerics(Part):
     engine: Literal["brian", "rates"] = "brian"
     method: Literal["euler", "rk2", "rk4", "heun", "exponential_euler"] | None = None
     dt: Step | None = None
-    target: Literal["auto", "numpy", "cython"] = "auto"
+    target: Literal["auto", "numpy", "cython", "numba"] = "auto"
     bound: PositiveFloat | None = None
     integrator: Literal["euler", "fast"] | None = None
     precision: Literal["float64", "float32"] | None = None
@@ -228,21 +228,49 @@ class Plastic(Part):
     scale: Level = 1
 
 
+Reduction = Literal["mean", "min", "max", "sum"]
+
+
+class Reduce(Part):
+    """What is kept of the recorded units, and of the steps within each `every`."""
+
+    units: Reduction | None = None
+    time: Reduction | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Reduce:
+        if self.units is None and self.time is None:
+            raise ValueError("reduces nothing; write units = \"mean\", or time = \"max\"")
+        return self
+
+
 class Record(Part):
     """What is recorded: names that the cell offers, ``spikes``, or measures of learning.
 
     `of` is a population, controller or synapse; `units` chooses some of its units; `every` is the
-    sampling step.  `samples`, `at_epochs` and `phase` say how many data samples a learning
-    experiment records, after which epochs (negative: from the end) and in which phase.
+    sampling step, `reduce` what is kept of units and of the steps in between.  `samples`,
+    `at_epochs` and `phase` say how many data samples a learning experiment records, after which
+    epochs (negative: from the end) and in which phase.
     """
 
     what: Texts
     of: str | None = None
     every: Step | None = None
     units: tuple[int, ...] | None = None
+    reduce: Reduce | None = None
     samples: PositiveInt | None = None
     at_epochs: tuple[int, ...] | None = None
     phase: str | None = None
+
+    @model_validator(mode="after")
+    def _reducible(self) -> Record:
+        if self.reduce is None:
+            return self
+        if "spikes" in self.what:
+            raise ValueError("reduce: spikes are not reduced; leave reduce out")
+        if self.reduce.time is not None and self.every is None:
+            raise ValueError("reduce.time: needs every, the window that it is taken over")
+        return self
 
 
 class RecordingProtocol(Protocol):
