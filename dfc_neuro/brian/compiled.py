@@ -24,12 +24,11 @@ from dfc_neuro.brian.text import reporting
 from dfc_neuro.errors import EngineError, ModelError
 from dfc_neuro.files import text as grammar
 from dfc_neuro.kernels import Cells, Text, distance
-from dfc_neuro.kernels.text import METHODS
+from dfc_neuro.kernels.text import INSTEAD, METHODS
 from dfc_neuro.rates import threads
 
 Array = np.ndarray
 LONGEST = 200  # steps between two looks of the guard
-INSTEAD = "set numerics.target = \"auto\""
 log = logging.getLogger("dfc_neuro.brian")
 
 

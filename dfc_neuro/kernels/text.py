@@ -26,6 +26,7 @@ NAMED = {"abs": "abs", "floor": "math.floor", "ceil": "math.ceil", "arcsin": "ma
 NAMED |= {name: f"f.{name}" for name in OURS}
 NAMED |= {name: f"math.{name}"
           for name in ("cos", "cosh", "log10", "log1p", "sin", "sinh", "sqrt", "tan")}
+INSTEAD = "set numerics.target = \"auto\""
 SMALL = 10  # states up to which a block of 64 cells stays in the first-level cache
 
 
@@ -62,7 +63,7 @@ def distance(condition: ast.expr, where: str) -> ast.expr:
         if isinstance(condition.ops[0], ast.Lt | ast.LtE):
             return ast.BinOp(right, ast.Sub(), left)
     raise EngineError(where, f"target 'numba' cannot time '{grammar.write(condition)}'",
-                      "write one comparison, V > V_th, or set numerics.target = \"auto\"")
+                      f"write one comparison, V > V_th, or {INSTEAD}")
 
 
 def source(text: Text, method: str, where: str) -> str:
@@ -132,6 +133,10 @@ def _needed(results: Iterable[ast.expr], text: Text) -> list[str]:
 def _written(tree: ast.expr, text: Text, where: str) -> str:
     """Return an expression over a cell's local variables."""
     known = {*text.differential, *text.algebraic, *text.own, *text.shared}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
+                and node.func.id not in (*NAMED, "int", "sign", "clip"):
+            raise EngineError(where, f"target 'numba' does not compute {node.func.id}()", INSTEAD)
 
     def change(node: ast.expr) -> ast.expr | None:
         match node:
@@ -154,9 +159,6 @@ def _written(tree: ast.expr, text: Text, where: str) -> str:
                 inner = ast.Call(ast.Name("max"), [rebuilt(x, change), rebuilt(low, change)], [])
                 return ast.Call(ast.Name("min"), [inner, rebuilt(high, change)], [])
             case ast.Call(ast.Name(name), arguments, []):
-                if name not in NAMED:
-                    raise EngineError(where, f"target 'numba' does not compute {name}()",
-                                      "set numerics.target = \"auto\"")
                 function = ast.parse(NAMED[name], mode="eval").body
                 return ast.Call(function, [rebuilt(a, change) for a in arguments], [])
         return None
@@ -174,7 +176,7 @@ def _name(name: str, known: set[str], where: str) -> ast.expr:
     if name in units.table():
         return ast.Constant(units.table()[name][0])
     raise EngineError(where, f"target 'numba' does not know '{name}'",
-                      "set numerics.target = \"auto\"")
+                      INSTEAD)
 
 
 def _power(base: ast.expr, exponent: float) -> ast.expr:

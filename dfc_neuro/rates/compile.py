@@ -7,20 +7,16 @@ cache folder; so Numba's cache on disk works and a second run compiles nothing.
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.util
-import os
-import sys
-import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
+from dfc_neuro import generated
 from dfc_neuro.errors import EngineError
 from dfc_neuro.rates.rule_text import Separated, read_names, separate
+
+FOLDER = Path(__file__).parent
+USES = tuple(FOLDER / name for name in ("_blocks.py", "_elementwise.py", "_noise.py"))
 
 # what the engine offers to a rule, in the kernel's own coordinates
 POST = {
@@ -65,14 +61,6 @@ class RuleKernel:
     def by_synapse(self) -> bool:
         """Whether it is no sum of products, so that it is read a synapse at a time."""
         return bool(self.separated.synapse)
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels: $DFC_NEURO_CACHE, or dfc_neuro in the user's cache."""
-    own = os.environ.get("DFC_NEURO_CACHE")
-    base = Path(own) if own else Path(
-        os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dfc_neuro"
-    return base / "kernels"
 
 
 class _ToKernel(ast.NodeTransformer):
@@ -140,10 +128,6 @@ def _synapses(separated: Separated, parameters: list[str]) -> str:
 
 def source(separated: Separated, parameters: list[str]) -> str:
     """Return the text of the kernel module for a separated rule."""
-    folder = Path(__file__).parent
-    text = (folder / "_dynamics.py").read_text(encoding="utf-8")
-    head, _, rest = text.partition("# --- what a rule file fills in")
-    tail = rest.partition("# --- end of what a rule file fills in")[2].partition("\n")[2]
     products = repr(separated.products) if separated.products else "np.empty((0, 3), np.int64)"
     filled = [
         "from dfc_neuro.rates._elementwise import tanh",
@@ -161,35 +145,8 @@ def source(separated: Separated, parameters: list[str]) -> str:
                   separated.weight, {"w": "w[i]"}, parameters, "w"),
         *([_synapses(separated, parameters)] if separated.synapse else []),
     ]
-    return head.replace("import numpy as np", "from math import *\n\nimport numpy as np") \
-        + "\n".join(filled) + tail
-
-
-@lru_cache(maxsize=64)
-def _module(text: str) -> ModuleType:
-    folder = Path(__file__).parent
-    digest = hashlib.sha256(text.encode())
-    for name in ("_blocks.py", "_elementwise.py", "_noise.py"):
-        digest.update((folder / name).read_bytes())
-    digest.update(f"{np.__version__} {sys.version_info[:2]}".encode())
-    name = f"rule_{digest.hexdigest()[:16]}"
-    path = cache_folder() / f"{name}.py"
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                    "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                file.write(text)
-            os.replace(file.name, path)
-        except OSError as error:
-            raise EngineError(str(path.parent), f"cannot be written ({error.strerror})",
-                              "set DFC_NEURO_CACHE to a folder that can") from error
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    text = generated.filled(FOLDER / "_dynamics.py", "\n".join(filled))
+    return text.replace("import numpy as np", "from math import *\n\nimport numpy as np", 1)
 
 
 def compile_rule(synapse: str, bias: str | None, parameters: dict[str, float],
@@ -218,5 +175,5 @@ def compile_rule(synapse: str, bias: str | None, parameters: dict[str, float],
                 where, f"reads '{name}', which the rate level does not offer",
                 "it offers " + ", ".join(sorted({*POST, *PRE}))
                 + "; engine 'brian' runs the rule on cells that declare more")
-    module = _module(source(separated, names))
+    module = generated.module(source(separated, names), "rule", USES)
     return RuleKernel(module, separated, tuple(names), tuple(float(parameters[n]) for n in names))
