@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from dfc_neuro import plot
 from dfc_neuro.files import resolve
 from dfc_neuro.files.keys import flat
-from dfc_neuro.statistics import estimate
+from dfc_neuro.statistics import estimate, paired
 from dfc_neuro.table import Table
 
 REQUIRES = {}
@@ -21,8 +21,9 @@ COLUMNS = {
     "autoencoder": ("MNIST autoencoder, test loss", "validation_loss", "test_loss", 1, 4),
     "mnist_train": ("MNIST, training loss", "train_loss", "train_loss", 1, 6),
 }
+BP = ("bp", "")
 ROWS = {
-    ("bp", ""): "BP",
+    BP: "BP",
     ("dfc", "learned"): "DFC",
     ("dfc_ssa", "learned"): "DFC-SSA",
     ("dfc_ss", "learned"): "DFC-SS",
@@ -46,7 +47,8 @@ def make(results):
                 continue
             cell = cells[row, column]
             colour = plot.BLUE if "fixed" in row else plot.RED if row[1] else plot.BLACK
-            ax.plot(cell["values"], [k] * len(cell["values"]), "|", color=plot.GREY, markersize=6)
+            values = list(cell["by_seed"].values())
+            ax.plot(values, [k] * len(values), "|", color=plot.GREY, markersize=6)
             bar = None if np.isnan(cell["sd"]) else cell["sd"]
             ax.errorbar(cell["mean"], k, xerr=bar, fmt="o", color=colour, capsize=2)
         ax.set_xlabel(COLUMNS[column][0])
@@ -69,14 +71,22 @@ def table(results):
             texts.append(shown(cell, digits) if cell else "-")
             if cell:
                 records.append({"method": label, "column": column, **{
-                    k: cell[k] for k in ("seeds", "epochs", "mean", "sd", "low", "high", "changed")
-                }})
+                    k: cell[k] for k in ("seeds", "epochs", "mean", "sd", "low", "high")},
+                    **against(cell, cells.get((BP, column))), "changed": cell["changed"]})
         rows.append(texts)
     head = ["", *(heading for heading, *_ in COLUMNS.values())]
     return Table(head, rows, records, [
         "In each cell: mean ± standard deviation (seeds, epochs of training).",
         "Of each run counts the epoch of least validation error (MNIST, Fashion-MNIST), "
-        "validation loss (autoencoder) or training loss (last column).", *notes])
+        "validation loss (autoencoder) or training loss (last column).",
+        "table1.csv has 95 % bootstrap intervals, and differences to BP paired by seed.", *notes])
+
+
+def against(cell, bp):
+    """Return the difference of a cell to that of BP over the seeds that both have."""
+    found = paired(cell["by_seed"], bp["by_seed"] if bp else {})
+    return {"pairs": found.n, "minus_bp": found.mean, "minus_bp_low": found.low,
+            "minus_bp_high": found.high}
 
 
 def shown(cell, digits):
@@ -118,10 +128,11 @@ def collected(runs):
 def made(by_seed, row, column):
     """Return the numbers of one cell."""
     _, chosen_by, measured, factor, _ = COLUMNS[column]
-    values = [selected(run, chosen_by, measured) * factor for _, run in sorted(by_seed.items())]
+    values = {seed: selected(run, chosen_by, measured) * factor
+              for seed, run in sorted(by_seed.items())}
     first = next(iter(by_seed.values()))
-    found = estimate(values)
-    return {"values": values, "seeds": found.n, "epochs": first.protocol["schedule"]["epochs"],
+    found = estimate(list(values.values()))
+    return {"by_seed": values, "seeds": found.n, "epochs": first.protocol["schedule"]["epochs"],
             "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high,
             "changed": changed(first, row, column)}
 

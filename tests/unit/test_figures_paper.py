@@ -60,6 +60,10 @@ def runs(tmp_path_factory):
         "validation_loss": [9.0, 0.2, 0.3], "validation_error": [9.0, 0.4, 0.1],
         "test_loss": [9.0, 0.25, 0.125], "test_error": [9.0, 8.0, 7.0],
     }, method="dfc", column="autoencoder", feedback="fixed", **{"data.images": "fashion_mnist"}))
+    for seed, test in ((1, 0.134), (2, 0.141), (7, 0.9)):
+        found.append(written(folder / f"dfa{seed}.h5", seed, {
+            "validation_error": [0.0, 0.3], "test_error": [0.9, test],
+        }, method="dfa", column="fmnist"))
     found.append(written(folder / "train.h5", 0, {
         "train_loss": [np.nan, 0.5, 0.25]}, method="dfa", column="mnist_train"))
     return found
@@ -71,7 +75,7 @@ def test_cells_hold_mean_deviation_seeds_and_epochs(runs):
     mean, sd = np.mean([11.0, 11.4, 12.1]), np.std([11.0, 11.4, 12.1], ddof=1)
     assert rows["BP"] == ["-", f"{mean:.2f} ± {sd:.2f} (3, 100)", "-", "-"]
     assert rows["DFC (fixed)"] == ["-", "-", "0.2500 (1, 25)*", "-"]
-    assert rows["DFA"] == ["-", "-", "-", "0.250000 (1, 100)"]
+    assert rows["DFA"][2:] == ["-", "0.250000 (1, 100)"]
     empty = [name for name, row in rows.items() if row == ["-"] * 4]
     assert empty == ["DFC", "DFC-SSA", "DFC-SS", "DFC-SSA (fixed)", "DFC-SS (fixed)"]
     notes = "\n".join(table.notes)
@@ -85,8 +89,11 @@ def test_the_table_is_drawn_and_written(runs, workdir):
     rows = list(csv.DictReader(io.StringIO((workdir / "out/table1.csv").read_text())))
     assert [(r["method"], r["column"], r["seeds"], r["epochs"]) for r in rows] == [
         ("BP", "fmnist", "3", "100"), ("DFC (fixed)", "autoencoder", "1", "25"),
-        ("DFA", "mnist_train", "1", "100")]
+        ("DFA", "fmnist", "3", "100"), ("DFA", "mnist_train", "1", "100")]
     assert float(rows[0]["mean"]) == pytest.approx(11.5)
+    assert rows[2]["pairs"] == "2"  # seeds 1 and 2 of both: 13.4 - 11.4 and 14.1 - 12.1
+    assert [float(rows[2][f"minus_bp{end}"]) for end in ("", "_low", "_high")] == pytest.approx(
+        [2.0, 2.0, 2.0])
     assert r"11.50 $\pm$ 0.56 (3, 100)" in (workdir / "out/table1.tex").read_text()
     assert "| BP | - | 11.50 ± 0.56 (3, 100) | - | - |" in (workdir / "out/table1.md").read_text()
 
@@ -165,3 +172,18 @@ def test_needed_runs_are_those_of_the_protocol(name):
              for n in needed.values()]
     assert len(set(paths)) == len(paths) == {"dfc_fig3": 7, "dfc_figS2": 14, "dfc_figS3": 12,
                                              "dfc_figS4": 10}.get(name, 1)
+
+
+def test_given_results_are_told_apart_by_their_keys(runs, workdir):
+    (workdir / "mine.py").write_text(
+        '"""Mine."""\nfrom matplotlib.figure import Figure\n'
+        'REQUIRES = {m: {"protocol": "table1", "seed": s, "keys": {"method": m, "column": c}}\n'
+        '            for m, c, s in (("bp", "fmnist", 2), ("dfa", "mnist_train", 0))}\n'
+        "def make(results):\n"
+        "    for name, run in results.items():\n"
+        '        assert run.protocol["method"] == name, run\n'
+        '    assert results["bp"].attrs["seed"] == 2\n    return Figure()\n')
+    paths = [run.path for run in runs]
+    assert [p.name for p in draw(["mine.py"], paths, formats=["png"])] == ["mine.png"]
+    with pytest.raises(ResultsError, match="needs one result of 'table1'"):
+        draw(["mine.py"], paths[:1] + paths[-2:-1], formats=["png"])
