@@ -122,25 +122,34 @@ def time_above(time: Array, values: Array, level: float) -> Array:
     return (step * share).sum(axis=0)
 
 
+def correlation(time: Array, values: Array, other: Array, start: float = -np.inf,
+                stop: float = np.inf) -> float:
+    """Return the correlation over time of two traces (T,), from `start` to `stop` (s)."""
+    first, second = (_window(time, part, start, stop)[1] for part in (values, other))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 CHANGES: dict[str, Callable[[Array, Array], Array]] = {
-    "absolute": lambda before, after: after - before,
-    "relative": lambda before, after: after / before - 1.0,
-    "ratio": lambda before, after: after / before,
-    "percent": lambda before, after: 100.0 * after / before,
+    "absolute": lambda before, change: change,
+    "relative": lambda before, change: change / before,
+    "ratio": lambda before, change: 1.0 + change / before,
+    "percent": lambda before, change: 100.0 * (1.0 + change / before),
 }
 
 
-def weight_change(time: Array, values: Array, kind: str = "absolute") -> Array:
+def weight_change(time: Array, values: Array, kind: str = "absolute", times: float = 1.0) -> Array:
     """Return how the last value differs from the first.
 
     Parameters
     ----------
     kind : str
-        "absolute": after - before; "relative": after / before - 1; "ratio": after / before;
+        "absolute": after - before; "relative": that over before; "ratio": after / before;
         "percent": of the value before, so that 100 is no change.
+    times : float
+        As if what was simulated were repeated so often.
     """
     values = np.asarray(values, float)
-    return CHANGES[kind](values[0], values[-1])
+    return CHANGES[kind](values[0], times * (values[-1] - values[0]))
 
 
 MEASURES: dict[str, Callable[..., Any]] = {
@@ -158,6 +167,7 @@ MEASURES: dict[str, Callable[..., Any]] = {
         final,
         time_above,
         weight_change,
+        correlation,
     )
 }
 

@@ -19,7 +19,8 @@ from dfc_neuro.brian.order import signal_path
 from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.synapses import connect, wire
 from dfc_neuro.brian.text import reporting
-from dfc_neuro.brian.wiring import Wiring
+from dfc_neuro.brian.waveforms import Delayed
+from dfc_neuro.brian.wiring import Part, Wiring
 
 Array = np.ndarray
 SUMS, RECORDS, RULES, CLIPS = -10_000, -30, -20, -10
@@ -41,6 +42,7 @@ class Built:
     wirings: dict[str, Wiring] = field(default_factory=dict)
     extra: list[b2.BrianObject] = field(default_factory=list)
     moved: dict[tuple[str, str], Array] = field(default_factory=dict)
+    delayed: list[Delayed] = field(default_factory=list)
 
     def network(self) -> b2.Network:
         """Return the Network of all of it."""
@@ -66,6 +68,7 @@ def build(
     clamped: Sequence[tuple[str, str]] = (),
     varied: Mapping[str, Mapping[str, Array]] | None = None,
     trains: Mapping[str, tuple[Array, Array]] | None = None,
+    added: Mapping[str, Sequence[Part]] | None = None,
     learning: bool = True,
 ) -> Built:
     """Build the groups and synapses of `replicas` copies that do not touch each other.
@@ -87,6 +90,8 @@ def build(
         Parameters that differ between the copies.
     trains : dict of source to (indices, times), optional
         Spikes of the sources of spikes, indices over all copies, times in seconds.
+    added : dict of population to list of Part, optional
+        Text of stimuli beside that of the cell.
     learning : bool
         False leaves the rules out.
 
@@ -112,7 +117,8 @@ def build(
                           *attached.get((name, compartment), ())]
             for compartment in cell.compartments}
         parts = [*(built.wirings[k.name].target for k in into),
-                 *(built.wirings[k.name].source for k in scheme.links if k.source == name)]
+                 *(built.wirings[k.name].source for k in scheme.links if k.source == name),
+                 *(added or {}).get(name, ())]
         bias = [built.wirings[k.name].bias for k in into if built.wirings[k.name].bias]
         held = [c for population, c in clamped if population == name]
         group, equations = cell_group(
@@ -130,7 +136,24 @@ def build(
             built.synapses[name] = connect(
                 link, built.wirings[name], scheme, built.groups, replicas, method, built.clock)
     _set_order(built, links)
+    _delay(built, links)
     return built
+
+
+def _delay(built: Built, links: Mapping[str, Link]) -> None:
+    """Let what rules read late follow at the end of each update of the cells."""
+    for name, link in links.items():
+        for late in built.wirings[name].late:
+            built.delayed.append(Delayed(
+                built.array(link.target, late.of), built.array(link.target, late.variable),
+                round(late.seconds / float(built.clock.dt))))
+    if built.delayed:
+        def follow() -> None:
+            for delayed in built.delayed:
+                delayed()
+
+        built.extra.append(b2.NetworkOperation(follow, clock=built.clock, when="after_groups",
+                                               name="late"))
 
 
 def _set_order(built: Built, links: Mapping[str, Link]) -> None:
@@ -156,3 +179,5 @@ def initialise(built: Built) -> None:
                                 (wiring.synapses, built.synapses[name])):
                 for variable, value in part.initial.items():
                     setattr(group, variable, value)
+    for delayed in built.delayed:
+        delayed.fill()

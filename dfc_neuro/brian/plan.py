@@ -19,6 +19,7 @@ from dfc_neuro.files.units import quantity
 Array = np.ndarray
 CELL = "cell"  # the population of a protocol that runs on a cell
 RATE_OPTIONS = ("transmission", "proactive", "instant_system", "integrator")
+START = 0.5  # weight of a synapse under test, where neither protocol nor rule says one
 TAIL = 10.0  # duration "auto": this many of the longest time constant after the last event
 
 
@@ -123,7 +124,7 @@ def _signature(protocol) -> str:
         "record": {k: r.model_dump() for k, r in protocol.record.items()},
         "duration": duration(protocol),
         "stimuli": describe(protocol.stimuli),
-        "plastic": {k: [p.at, p.synapse, p.scale] for k, p in protocol.plastic.items()},
+        "plastic": {k: [p.at, p.synapse, p.scale, p.n] for k, p in protocol.plastic.items()},
         "models": [m.source for m in (*protocol.rules.values(), *protocol.synapses.values())],
         "cell": bare(protocol.cell) if protocol.cell is not None else None,
     }
@@ -186,12 +187,14 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
                 not dot and len(cells) > 1):
             raise ProtocolError(f"{where}.at", f"there is nothing called '{under_test.at}'",
                                 near(under_test.at, _sockets(cells)))
-        n = sizes[population]
+        n = sizes[population] * under_test.n
         sources[f"{name}_input"], sizes[f"{name}_input"] = "spikes", n
-        synapse = protocol.synapses.get(name)
+        synapse, rule = protocol.synapses.get(name), protocol.rules[name]
+        start = rule.initial.get("w", START) if under_test.w is None else under_test.w
         links.append(Link(
-            name, f"{name}_input", "spikes", population, compartment, np.arange(n), np.arange(n),
-            np.full(n, _number(under_test.w, f"{where}.w")), synapse, protocol.rules[name],
+            name, f"{name}_input", "spikes", population, compartment, np.arange(n),
+            np.repeat(np.arange(sizes[population]), under_test.n),
+            np.full(n, _number(start, f"{where}.w")), synapse, rule,
             synapse is not None, quantity(under_test.scale, f"{where}.scale"), where=where))
     return Scheme(cells, controllers, sources, sizes, tuple(links), places)
 

@@ -48,7 +48,7 @@ class Running:
             self.built: Built = build(
                 batch.scheme, replicas=len(batch.positions), dt=batch.dt, method=batch.method,
                 attached=stimuli.attached, clamped=stimuli.clamped, varied=batch.varied,
-                trains=stimuli.trains)
+                trains=stimuli.trains, added=stimuli.parts)
             self.monitors: list[Monitored] = monitored(protocol, self.built)
             replicas = [f"condition {labels[k]}" for k in batch.positions]
             self.built.extra += [

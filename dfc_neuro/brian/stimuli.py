@@ -18,17 +18,19 @@ from dfc_neuro.brian.waveforms import (
     OrnsteinUhlenbeck,
     Patterns,
     Piecewise,
+    Sine,
     Waveform,
     White,
     Window,
 )
+from dfc_neuro.brian.wiring import Part
 from dfc_neuro.errors import ProtocolError, near
 from dfc_neuro.files.units import Dimension, Quantity, product, quantity, table, unit_text
 
 Array = np.ndarray
 ROOT_SECOND: Dimension = (0, 0, 0.5, 0, 0, 0, 0)
 SHARED = 1_000_000  # key of the seed of what several stimuli have in common
-CURRENTS = ("step", "pulse", "epsc", "white", "ou", "patterns")
+CURRENTS = ("step", "pulse", "sine", "epsc", "white", "ou", "patterns")
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,23 @@ def onsets(protocol, name: str) -> Array:
             raise ProtocolError(f"{where}.locked_to", f"'{stimulus.locked_to}' is locked itself",
                                 "lock to a stimulus with times of its own")
         times = onsets(protocol, stimulus.locked_to) + value(stimulus, "after", where, "0 ms").value
+        if stimulus.burst is not None:
+            times = (times[:, None] + _burst(stimulus.burst, where)).ravel()
         if len(times) and times[0] < 0:
             raise ProtocolError(f"{where}.after", f"the first one would be at {times[0]:g} s",
                                 f"let '{stimulus.locked_to}' start later")
         return times
     key = "start" if stimulus.type in ("pulse", "epsc") else "from_"
     first = np.array([value(stimulus, key, where, "0 ms").value])
-    if stimulus.type == "pulse" and stimulus.repeat is not None and stimulus.repeat > 1:
+    if stimulus.repeat is not None and stimulus.repeat > 1:
         first = first + np.arange(stimulus.repeat) * value(stimulus, "every", where).value
     return first
+
+
+def _burst(burst, where: str) -> Array:
+    """Return the times of a burst, from its first or last onset."""
+    k = np.arange(burst.n) - (burst.n - 1 if burst.aligned == "last" else 0)
+    return k / quantity(burst.rate, f"{where}.burst.rate").value
 
 
 def windows(protocol, name: str, height: float) -> list[Window]:
@@ -152,7 +162,7 @@ class Stimuli:
 
     Attributes
     ----------
-    attached, clamped, trains
+    attached, clamped, trains, parts
         What `build` takes.
     """
 
@@ -166,6 +176,7 @@ class Stimuli:
         self.rngs = dict(zip(first.stimuli, map(np.random.default_rng, seeds.spawn(
             len(first.stimuli))), strict=True))
         self.attached: dict[tuple[str, str], list[str]] = {}
+        self.parts: dict[str, list[Part]] = {}
         clamped: dict[tuple[str, str], None] = {}
         spikes: dict[str, list[tuple[Array, Array]]] = {}
         for name, stimulus in first.stimuli.items():
@@ -184,9 +195,29 @@ class Stimuli:
                                         "clamp a compartment")
                 clamped[at.node, at.compartment] = None
             elif at.compartment:
-                self.attached.setdefault((at.node, at.compartment), []).append(f"{name}_electrode")
+                symbol = f"{name}_electrode"
+                if stimulus.reversal is not None:
+                    symbol = self._conductance(name, at)
+                self.attached.setdefault((at.node, at.compartment), []).append(symbol)
         self.clamped = list(clamped)
         self.trains = {node: self._merged(parts) for node, parts in spikes.items()}
+
+    def _conductance(self, name: str, at: Place) -> str:
+        """Add the line of a conductance g and its reversal E: g (E - V); return its symbol."""
+        cell = self.scheme.cells[at.node]
+        voltage = cell.compartments[at.compartment].voltage
+        current, volt = cell.inputs[at.compartment], cell.offers[voltage]
+        reversals = self._values(name, "reversal", volt)
+        if np.any(reversals != reversals[0]):
+            raise ProtocolError(f"{self.protocols[0].label}: stimuli.{name}.reversal",
+                                "differs between conditions that run side by side",
+                                "use two stimuli")
+        E = Quantity(float(reversals[0]), volt, "")
+        self.parts.setdefault(at.node, []).append(Part(
+            [f"{name}_electrode : {unit_text(product(current, volt, -1))}",
+             f"{name}_current = {name}_electrode*({name}_reversal - {voltage}) : "
+             f"{unit_text(current)}"], {f"{name}_reversal": E}))
+        return f"{name}_current"
 
     def _merged(self, parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
         """Merge trains into one; two spikes of a unit in one step are one spike."""
@@ -210,6 +241,8 @@ class Stimuli:
                 count = self.rngs[name].poisson(max(0.0, rate * (stop - start)), n)
                 units = np.repeat(np.arange(n), count)
                 own = self.rngs[name].uniform(start, stop, count.sum())
+                again = onsets(protocol, name) - start  # the same spikes each time
+                units, own = np.tile(units, len(again)), (again[:, None] + own).ravel()
             keep = own < duration
             indices.append(r * n + units[keep])
             times.append(own[keep])
@@ -261,6 +294,8 @@ class Stimuli:
             return Piecewise(array, [w for w in own for _ in range(n)], self.dt)
         if kind == "epsc":
             return self._epsc(name, array, unit, n)
+        if kind == "sine":
+            return self._sine(name, array, unit, n)
         if kind == "patterns":
             return self._patterns(name, array, unit, n)
         return self._noise(name, array, unit, n)
@@ -321,6 +356,16 @@ class Stimuli:
                   for _ in range(shown // count + 1)]
         return Patterns(array, np.array(values), np.concatenate(rounds), width, span[:, 0],
                         span[:, 1], self.dt)
+
+    def _sine(self, name: str, array: Array, unit: Dimension, n: int) -> Sine:
+        hertz = table()["hertz"][1]
+        height = self._values(name, "amplitude", unit)
+        mean = self._values(name, "mean", unit, _zero(unit))
+        frequency = self._values(name, "frequency", hertz)
+        span = np.array([windows(p, name, 0.0)[0][:2] for p in self.protocols])
+        mean, height, frequency, first, last = (
+            np.repeat(a, n) for a in (mean, height, frequency, *span.T))
+        return Sine(array, mean, height, frequency, first, last, self.dt)
 
     def _clamp(self, node: str, compartment: str, built: Built) -> Clamp:
         names = [name for name, at in self.places.items()

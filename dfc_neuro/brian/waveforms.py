@@ -264,6 +264,40 @@ class Patterns(Waveform):
 
 
 @dataclass
+class Sine(Waveform):
+    """A sine about a mean, its mean over each step, inside a window.
+
+    Parameters
+    ----------
+    array : (units,)
+        The variable of the group that is written.
+    mean, height, frequency : (units,)
+        mean + height sin(2 pi frequency (t - start)).
+    start, stop : (units,)
+        Window in seconds.
+    dt : float
+    """
+
+    array: Array
+    mean: Array
+    height: Array
+    frequency: Array
+    start: Array
+    stop: Array
+    dt: float
+
+    def __post_init__(self) -> None:
+        self._first = np.array([_grid(t, self.dt) for t in self.start])
+        self._last = np.array([_grid(t, self.dt) for t in self.stop])
+        self._height = self.height * np.sinc(self.frequency * self.dt)
+
+    def __call__(self, step: int) -> None:
+        inside = (self._first <= step) & (step < self._last)
+        phase = 2 * np.pi * self.frequency * ((step + 0.5) * self.dt - self.start)
+        self.array[:] = np.where(inside, self.mean + self._height * np.sin(phase), 0.0)
+
+
+@dataclass
 class Clamp(Waveform):
     """Voltage clamp: holds a state and frees it again; without windows the state is never held.
 
@@ -292,3 +326,31 @@ class Clamp(Waveform):
         edges = [np.ceil(edge / self.dt - 0.5) for own in self.windows for window in own
                  for edge in window[:2] if np.isfinite(edge)]
         return min((edge for edge in edges if edge > step), default=np.inf)
+
+
+@dataclass
+class Delayed:
+    """Writes what an array was some steps ago into another one.
+
+    Parameters
+    ----------
+    source, target : (units,)
+    steps : int
+    """
+
+    source: Array
+    target: Array
+    steps: int
+
+    def __post_init__(self) -> None:
+        self._ring = np.empty((self.steps + 1, len(self.source)))
+        self._next = 0
+
+    def fill(self) -> None:
+        """Take the past to have been like now."""
+        self._ring[:] = self.target[:] = self.source
+
+    def __call__(self) -> None:
+        self._ring[self._next] = self.source
+        self._next = (self._next + 1) % len(self._ring)
+        self.target[:] = self._ring[self._next]

@@ -29,7 +29,7 @@ from dfc_neuro.brian.text import (
     states,
 )
 from dfc_neuro.files import text as grammar
-from dfc_neuro.files.units import Quantity
+from dfc_neuro.files.units import Quantity, quantity
 
 
 @dataclass
@@ -46,6 +46,15 @@ class Part:
         return "\n".join([*self.lines, *(constant(n, q) for n, q in self.constants.items())])
 
 
+@dataclass(frozen=True)
+class Late:
+    """A variable of the target that holds what another was some seconds ago."""
+
+    variable: str
+    of: str
+    seconds: float
+
+
 @dataclass
 class Wiring:
     """What a projection adds to its target, to its source, and what its Synapses hold."""
@@ -60,6 +69,7 @@ class Wiring:
     symbol: str = ""  # what the target's socket sums; empty if nothing is transmitted
     summed: bool = False  # the symbol is a sum over synapses
     continuous: bool = False  # something of the rule changes between events
+    late: list[Late] = field(default_factory=list)
 
 
 def is_linear(expressions: Iterable[str], names: Iterable[str]) -> bool:
@@ -107,12 +117,12 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
     events = statements_of(model, model.on_pre, "on_pre")
     names = {n: f"{n}_{name}" for n in (*lines, *own)}
     constants = {names[n]: q for n, q in own.items()}
-    wiring.symbol = f"I_{name}"
+    wiring.symbol = f"input_{name}"  # a state of the model may be called I
     wiring.synapses.constants["scale"] = scale
     if _superposes(lines, current, [s for s, _ in events]):
         here = {**names, "V": voltage}
         wiring.target.lines += [rename(line, here) for line in lines.values()]
-        wiring.target.lines.append(f"I_{name} = {rename(current, here)} : {unit}")
+        wiring.target.lines.append(f"{wiring.symbol} = {rename(current, here)} : {unit}")
         wiring.target.constants.update(constants)
         wiring.target.initial.update(
             {names[n]: rename(start(v, model), here) for n, v in model.initial.items()})
@@ -122,7 +132,8 @@ def transmit_spikes(wiring: Wiring, name: str, model, scale: Quantity, voltage: 
         wiring.summed = True
         wiring.synapses.lines += [
             _flagged(rename(line, there), "clock-driven") for line in lines.values()]
-        wiring.synapses.lines.append(f"I_{name}_post = {rename(current, there)} : {unit} (summed)")
+        wiring.synapses.lines.append(
+            f"{wiring.symbol}_post = {rename(current, there)} : {unit} (summed)")
         wiring.synapses.constants.update(constants)
         wiring.synapses.initial.update(
             {names[n]: rename(start(v, model), there) for n, v in model.initial.items()})
@@ -195,9 +206,11 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_c
         unit_owned = not touched & {f"{n}_{side}" for n in lines} and (
             side == "post" or source_is_cell)
         if unit_owned:
-            _at_unit(wiring.target if side == "post" else wiring.source,
-                     name, lines, voltage, rule)
+            part = wiring.target if side == "post" else wiring.source
+            _at_unit(part, name, lines, voltage, rule)
             names.update({f"{n}_{side}": f"{n}_{name}_{side}" for n in lines})
+            if side == "post":
+                names.update(_late(wiring, name, lines, rule))
         else:
             local = {n: f"{side}_{n}" for n in lines}
             names.update({f"{n}_{side}": local[n] for n in lines})
@@ -227,6 +240,19 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_c
         reads = {f"{n}_post": n for n in rule.reads.post}
         wiring.bias = rename(line, {**reads, **{n: f"{n}_{name}" for n in own}})
         wiring.target.constants.update({f"{n}_{name}": q for n, q in own.items()})
+
+
+def _late(wiring: Wiring, name: str, lines: Mapping[str, str], rule) -> dict[str, str]:
+    """Add the variables that hold a rule's filters as they were; return how they are read."""
+    names = {}
+    for n in rule.late:
+        unit = lines[n].rpartition(":")[2].partition("(")[0].strip()
+        variable = f"{n}_late_{name}"
+        wiring.target.lines.append(f"{variable} : {unit}")
+        seconds = quantity(rule.late[n], f"{rule.label}: late.{n}").value
+        wiring.late.append(Late(variable, f"{n}_{name}", seconds))
+        names[f"{n}_post"] = f"{variable}_post"
+    return names
 
 
 def _names(lines: Mapping[str, str]) -> set[str]:

@@ -383,11 +383,15 @@ def _rule_start(rule: schema.Rule, own: Mapping[str, dict[str, Dimension]],
     states = own["pre"] | own["post"] | own["synapse"]
     for name, value in rule.initial.items():
         where = f"{rule.label}: initial.{name}"
+        if name == "w":
+            _plain_number(value, where)
+            continue
         side = next((s for s in ("pre", "post", "synapse") if name in own[s]), None)
         if side is None:
             raise ModelError(where, "there is no such state", near(name, states))
         known = {**constants, **read.get(side, {})}
         start(rule, value, where, known, states[name])
+    _late(rule, own)
     for name, (low, high) in rule.bounds.items():
         if name not in {"w", *own["synapse"]}:
             raise ModelError(f"{rule.label}: bounds.{name}", "there is no such state",
@@ -395,3 +399,24 @@ def _rule_start(rule: schema.Rule, own: Mapping[str, dict[str, Dimension]],
         if not low < high:
             raise ModelError(f"{rule.label}: bounds.{name}", f"found [{low}, {high}]",
                              "the lower bound comes first")
+
+
+def _plain_number(value: object, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ModelError(where, f"found {value!r}", "a weight is a plain number")
+
+
+def _late(rule: schema.Rule, own: Mapping[str, dict[str, Dimension]]) -> None:
+    """Only filters of the postsynaptic side that no event changes can be read late."""
+    changed = {s.name for texts in (rule.on_pre, rule.on_post)
+               for s in text.statements(list(texts), rule.label, rule.definitions)}
+    touched = any(f"{name}_post" in changed for name in own["post"])
+    filters = set() if touched else set(own["post"])
+    for name, value in rule.late.items():
+        where = f"{rule.label}: late.{name}"
+        if name not in filters:
+            raise ModelError(where, "is no filter of post that events leave alone",
+                             near(name, filters) if filters else "leave late out")
+        time = units.quantity(value, where)
+        if time.dimensions != _SECOND or time.value <= 0:
+            raise ModelError(where, f"found '{time.text}'", 'a positive time, "4 ms"')

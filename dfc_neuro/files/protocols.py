@@ -148,18 +148,28 @@ class Train(Part):
     every: Time | None = None
 
 
+class Burst(Part):
+    """Several onsets in the place of one: n at a rate; `aligned` says which one is timed."""
+
+    n: PositiveInt
+    rate: Level
+    aligned: Literal["first", "last"] = "first"
+
+
 # type: keys it needs, keys it may have
 STIMULI: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "step": (frozenset({"amplitude"}),
-             frozenset({"from", "to", "locked_to", "after", "width"})),
-    "pulse": (frozenset({"amplitude", "start", "width"}), frozenset({"repeat", "every"})),
+             frozenset({"from", "to", "locked_to", "after", "width", "burst", "reversal"})),
+    "pulse": (frozenset({"amplitude", "start", "width"}),
+              frozenset({"repeat", "every", "reversal"})),
+    "sine": (frozenset({"amplitude", "frequency"}), frozenset({"mean", "from", "to", "reversal"})),
     "epsc": (frozenset({"amplitude", "tau_rise", "tau_decay"}),
-             frozenset({"start", "locked_to", "after"})),
+             frozenset({"start", "locked_to", "after", "reversal"})),
     "white": (frozenset({"sigma"}), frozenset({"mean", "from", "to"})),
     "ou": (frozenset({"sigma", "tau"}), frozenset({"mean", "from", "to"})),
     "patterns": (frozenset({"values", "width"}), frozenset({"from", "to", "order"})),
     "spikes": (frozenset(), frozenset({"times", "train"})),
-    "poisson": (frozenset({"rate"}), frozenset({"from", "to"})),
+    "poisson": (frozenset({"rate"}), frozenset({"from", "to", "repeat", "every"})),
     "clamp": (frozenset({"voltage"}), frozenset({"from", "to"})),
 }
 
@@ -171,7 +181,7 @@ class Stimulus(Part):
     white noise is the standard deviation of its integral over a unit of time (``"5 pA*ms**0.5"``),
     of an Ornstein-Uhlenbeck process (``ou``) that of its values, with the time constant `tau`.
     `values` of patterns are lists with a value for each unit; each is shown for `width`.
-    `amplitude` of an epsc is its peak.
+    `amplitude` of an epsc is its peak.  With a `reversal` the stimulus is a conductance.
     """
 
     type: str
@@ -185,6 +195,9 @@ class Stimulus(Part):
     every: Time | None = None
     locked_to: str | None = None
     after: Time | None = None
+    burst: Burst | None = None
+    frequency: Level | None = None
+    reversal: Level | None = None
     tau_rise: Time | None = None
     tau_decay: Time | None = None
     values: tuple[tuple[Level, ...], ...] | None = None
@@ -219,13 +232,19 @@ class Stimulus(Part):
 
 
 class Plastic(Part):
-    """A plastic synapse under test on a cell; `synapse` ``none`` adds no current."""
+    """Plastic synapses under test on a cell; `synapse` ``none`` adds no current.
+
+    `n` of them sit on each unit.  `parameters` replaces some of the rule's.  They start at `w`, at
+    the rule's own ``initial.w`` or, without either, at 0.5.
+    """
 
     at: str
     rule: str
     synapse: str = "none"
-    w: Weights = 0.5
+    n: PositiveInt = 1
+    w: Weights | None = None
     scale: Level = 1
+    parameters: dict[str, Level] = Field(default_factory=dict)
 
 
 Reduction = Literal["mean", "min", "max", "sum"]

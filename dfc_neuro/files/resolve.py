@@ -143,6 +143,9 @@ def _set(table: dict[str, Any], key: str, value: Any, where: str) -> None:
     elif root in own:
         if key == "layers" and value is None:
             raise ProtocolError(where, "layers needs sizes")
+        if root == "plastic" and key.split(".")[2:3] == ["parameters"]:  # of the rule's own
+            table["plastic"] = {n: {"parameters": {}, **entry} if isinstance(entry, dict) else entry
+                                for n, entry in _table(table, "plastic").items()}
         dotted.put(table, key, value, where)
     elif root in (*MODEL_ROOTS, *CELL_ROOTS, "layers") and (rest or root == "layers"):
         table["set"] = {**dotted.flat(_table(table, "set")), key: value}
@@ -347,11 +350,12 @@ def _grid(found: RecordingProtocol, raw: dict[str, Any], keys: Mapping[str, Any]
         raise ProtocolError(f"{found.label}: over", f"makes more than {_MOST_CONDITIONS} "
                             "conditions", "sweep over some of the keys instead")
     made = []
+    raw = {k: v for k, v in raw.items() if k not in ("conditions", "over")}
+    if "quick" in raw:  # what chooses the conditions is done
+        raw["quick"] = {k: v for k, v in dotted.flat(_table(raw, "quick")).items()
+                        if k.partition(".")[0] not in ("conditions", "over")}
     for name, pairs in points:
-        table = {k: v for k, v in copy.deepcopy(raw).items() if k not in ("conditions", "over")}
-        if "quick" in table:
-            table["quick"] = {k: v for k, v in dotted.flat(_table(table, "quick")).items()
-                              if k.partition(".")[0] != "over"}
+        table = copy.deepcopy(raw)
         variables = {**_table(raw, "variables"), **dict(pairs)}
         if variables:
             table["variables"] = variables

@@ -244,7 +244,11 @@ class Reads(Part):
 
 
 class Rule(Constants):
-    """A plasticity rule; `pre`, `post` and `synapse` say where a state lives."""
+    """A plasticity rule; `pre`, `post` and `synapse` say where a state lives.
+
+    `late` holds filters of `post` that the synapse reads some time late.  `initial.w` is the weight
+    that the amplitudes are meant for, where a synapse under test starts.
+    """
 
     kind: Literal["rule"]
     reads: Reads
@@ -255,6 +259,7 @@ class Rule(Constants):
     on_pre: Texts = ()
     on_post: Texts = ()
     initial: dict[str, Start] = Field(default_factory=dict)
+    late: dict[str, Value] = Field(default_factory=dict)
     bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
     def part(self, side: str) -> tuple[text.Equation, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dfc_neuro.errors import ProtocolError, near
 from dfc_neuro.files import checks, schema, units
 from dfc_neuro.files.circuits import check_rule, load_synapse, offers_of_cell
-from dfc_neuro.files.load import load
+from dfc_neuro.files.load import load, validate
 from dfc_neuro.files.protocols import RecordingProtocol, Stimulus
 from dfc_neuro.files.units import DIMENSIONLESS, Dimension, unit_text
 
@@ -96,7 +96,12 @@ def _stimulus(found: RecordingProtocol, name: str, stimulus: Stimulus) -> None:
         raise ProtocolError(f"{where}.at", f"there is no compartment '{stimulus.at}'",
                             near(stimulus.at, {*places, *rates}))
     cell, compartment = places[stimulus.at]
-    _units(stimulus, cell.inputs[compartment], where)
+    takes = cell.inputs[compartment]
+    if stimulus.reversal is not None:
+        voltage = cell.offers[cell.compartments[compartment].voltage]
+        _wanted(stimulus.reversal, voltage, f"{where}.reversal")
+        takes = units.product(takes, voltage, -1)
+    _units(stimulus, takes, where)
     _wanted(stimulus.voltage, cell.offers[cell.compartments[compartment].voltage],
             f"{where}.voltage")
 
@@ -105,11 +110,28 @@ def _units(stimulus: Stimulus, takes: Dimension, where: str) -> None:
     """Check the values of a stimulus on something that takes a unit."""
     _wanted(stimulus.amplitude, takes, f"{where}.amplitude")
     _wanted(stimulus.mean, takes, f"{where}.mean")
+    _wanted(stimulus.frequency, units.table()["hertz"][1], f"{where}.frequency")
+    if stimulus.burst is not None:
+        _wanted(stimulus.burst.rate, units.table()["hertz"][1], f"{where}.burst.rate")
     for row in stimulus.values or ():
         for value in row:
             _wanted(value, takes, f"{where}.values")
     root = units.DIMENSIONLESS if stimulus.type == "ou" else units.raised(_SECOND, 0.5)
     _wanted(stimulus.sigma, units.product(takes, root), f"{where}.sigma")
+
+
+def _set_parameters(rule: schema.Rule, changes: dict, where: str) -> schema.Rule:
+    """Return a rule with some of its parameters replaced."""
+    if not changes:
+        return rule
+    for name in changes:
+        if name not in rule.parameters:
+            raise ProtocolError(f"{where}.parameters.{name}", f"rule '{rule.name}' has no such "
+                                "parameter", near(name, rule.parameters))
+    table = {**rule.source, "parameters": {**rule.parameters, **changes}}
+    changed = validate(table, rule.path, f"{rule.label} as {where} sets it")
+    assert isinstance(changed, schema.Rule)
+    return changed
 
 
 def _plastic(found: RecordingProtocol, name: str) -> None:
@@ -121,7 +143,8 @@ def _plastic(found: RecordingProtocol, name: str) -> None:
     cell, compartment = places[entry.at]
     voltage = cell.compartments[compartment].voltage
     beside = found.path.parent
-    rule = load(entry.rule, "rule", where=f"{where}.rule", beside=beside)
+    rule = _set_parameters(load(entry.rule, "rule", where=f"{where}.rule", beside=beside),
+                           entry.parameters, where)
     check_rule(rule, cell, voltage, {"spikes": DIMENSIONLESS}, f"{where}.rule")
     found._rules[name] = rule
     if entry.synapse != "none":
