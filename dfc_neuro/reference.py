@@ -20,7 +20,7 @@ from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.losses import LOSSES
 from dfc_neuro.rates.network import forward
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
-from dfc_neuro.results import Writer
+from dfc_neuro.results import Writer, announce
 from dfc_neuro.verify import Case, read_case
 
 log = logging.getLogger(__name__)
@@ -108,17 +108,57 @@ def record(protocol: RecordingProtocol, writer: Writer, seed: int, progress: boo
     fwd = forward(case.net, case.x)
     _, gradient = LOSSES[case.loss](fwd.r[-1], case.target)
     delta = -case.nudge * gradient
+    thin = _thinning(protocol, _grid(protocol, case)[0])
+    on_disk, in_memory = _bytes(protocol, case, thin)
+    announce(writer.path, on_disk, label, in_memory)
     leading = _announce(case, log.warning)
     engine = _on_rates if protocol.numerics.engine == "rates" else _on_brian
     stored = engine(protocol, case, circuit, delta)
     time = stored.pop("time")
     for name in protocol.record or ("trajectory",):
-        table = protocol.record.get(name)
+        table, step = protocol.record.get(name), thin.get(name, 1)
         for variable, values in stored.items():
             if table is None or variable.rstrip("0123456789") in table.what:
-                writer.put(f"recordings/{name}/{variable}", values, ("time", "sample", "unit"),
-                           "1", {"time": (time, "tau_u")})
+                writer.put(f"recordings/{name}/{variable}", values[::step],
+                           ("time", "sample", "unit"), "1", {"time": (time[::step], "tau_u")})
     _measures(writer, case, delta, stored, leading)
+
+
+def _thinning(protocol: RecordingProtocol, dt: float) -> dict[str, int]:
+    """Return how many steps go to one that a table keeps; refuse what is not looked at."""
+    found = {}
+    for name, table in protocol.record.items():
+        where = f"{protocol.label}: record.{name}"
+        for key in ("units", "reduce", "samples", "at_epochs", "phase"):
+            if getattr(table, key) is not None:
+                raise ProtocolError(f"{where}.{key}", "is not used by a reference case",
+                                    "it records every unit of every sample")
+        every = dt if table.every is None else _tau_u(table.every, f"{where}.every")
+        found[name] = round(every / dt)
+        if abs(found[name] * dt - every) > 1e-6 * dt or found[name] < 1:
+            raise ProtocolError(f"{where}.every", f"found {every:g}",
+                                f"give a multiple of dt, which is {dt:g}")
+    return found
+
+
+def _bytes(protocol: RecordingProtocol, case: Case, thin: dict[str, int]) -> tuple[float, float]:
+    """Return how much is written, and how much is held until then."""
+    item = np.dtype(protocol.numerics.precision or "float64").itemsize
+    a_state = float(len(case.x) * item * _grid(protocol, case)[1])
+    sizes = case.net.sizes[1:]
+    numbers = {"u": sizes[-1]} | dict.fromkeys(("v_soma", "v_basal", "v_apical", "r"), sum(sizes))
+    written = sum(numbers.get(what, 0) / thin[name] for name, table in protocol.record.items()
+                  for what in table.what) if protocol.record else sum(numbers.values())
+    return a_state * written, a_state * 2 * sum(numbers.values())
+
+
+def _grid(protocol: RecordingProtocol, case: Case) -> tuple[float, int]:
+    """Return time step and number of states: those of the case, or the protocol's dt."""
+    base, own = case.control, protocol.numerics.dt
+    if own is None:
+        return base.dt, base.steps
+    dt = _tau_u(own, f"{protocol.label}: numerics.dt")
+    return dt, round((base.steps - 1) * base.dt / dt) + 1
 
 
 def _announce(case: Case, say: Any) -> float:
@@ -158,8 +198,7 @@ def _on_rates(protocol: RecordingProtocol, case: Case, circuit: Circuit, delta: 
 def _control(protocol: RecordingProtocol, case: Case, net: Any) -> Control:
     """Return the case's constants, changed by the circuit's keys and the protocol's numerics."""
     numerics, base = protocol.numerics, case.control
-    dt = base.dt if numerics.dt is None else _tau_u(numerics.dt, protocol.label)
-    steps = base.steps if numerics.dt is None else round((base.steps - 1) * base.dt / dt) + 1
+    dt, steps = _grid(protocol, case)
     changed: dict[str, Any] = {k: v for k, v in (("transmission", numerics.transmission),
                                  ("proactive", numerics.proactive),
                                  ("instant_system", numerics.instant_system),
@@ -170,10 +209,10 @@ def _control(protocol: RecordingProtocol, case: Case, net: Any) -> Control:
                    dt=dt, steps=steps, **changed)
 
 
-def _tau_u(value: Any, label: str) -> float:
+def _tau_u(value: Any, where: str) -> float:
     if isinstance(value, int | float):
         return float(value)
-    raise ProtocolError(f"{label}: numerics.dt", f"found {value!r}",
+    raise ProtocolError(where, f"found {value!r}",
                         "a reference case counts time in units of tau_u: give a number")
 
 
@@ -189,9 +228,7 @@ def _on_brian(protocol: RecordingProtocol, case: Case, circuit: Circuit, delta: 
                               "leave it out, or set numerics.engine = \"rates\"")
     (controller,) = circuit.controller_models.values()
     cells = [circuit.cells[p] for p, table in circuit.populations.items() if not table.source]
-    base = case.control
-    dt = base.dt if numerics.dt is None else _tau_u(numerics.dt, protocol.label)
-    steps = round((base.steps - 1) * base.dt / dt) + 1
+    dt, steps = _grid(protocol, case)
     output = forward(case.net, case.x).r[-1]
     return controlled_trajectory(
         case.net, case.x, output + delta, cells, controller, dt=dt, steps=steps,

@@ -1,6 +1,7 @@
 """Protocol golden: a reference case on either engine, announced if unstable, refused if edited."""
 
 import copy
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from dfc_neuro.cli import main
 from dfc_neuro.files import load
-from dfc_neuro.results import Result
+from dfc_neuro.results import Result, _size
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,42 @@ def test_the_trajectory_of_the_authors_code(reference, tmp_path, caplog, case):
         distance / max(np.abs(v).max() for v in steady), rel=1e-8)
 
 
+@pytest.mark.parametrize("engine", ["rates", "brian"])
+def test_a_thinned_trajectory(tmp_path, engine):
+    """Every fifth state of voltages, every state of the control; the measures are the same."""
+    kept = {}
+    for name, sets in (("all", ()), ("thin", ("record.voltages.every=0.1",))):
+        golden(tmp_path / f"{name}.h5", "data.case=regression_pi", f"numerics.engine={engine}",
+               "numerics.target=numpy", *sets)
+        kept[name] = Result(tmp_path / f"{name}.h5")
+    whole, thin = kept["all"], kept["thin"]
+    for name in thin["voltages"]:
+        np.testing.assert_array_equal(thin["voltages"][name].values,
+                                      whole["voltages"][name].values[::5])
+    np.testing.assert_array_equal(thin["voltages"]["v_soma1"].coords["time"],
+                                  whole["voltages"]["v_soma1"].coords["time"][::5])
+    np.testing.assert_array_equal(thin["control"]["u"].values, whole["control"]["u"].values)
+    assert thin.measures["error_end"].values == whole.measures["error_end"].values
+
+
+def test_what_does_not_fit_is_refused_before_the_run(tmp_path, monkeypatch):
+    """The size is exactly that of what is written; twice that is needed for a moment."""
+    path = tmp_path / "run.h5"
+    golden(path, "data.case=linear_net")
+    result = Result(path)
+    written = sum(a.values.nbytes for table in ("voltages", "control")
+                  for a in (result[table][name] for name in result[table]))
+    for free, status in ((2 * written - 1, 2), (2 * written, 0)):
+        monkeypatch.setattr(_size.shutil, "disk_usage", lambda _, n=free: SimpleNamespace(free=n))
+        done = golden(tmp_path / f"{free}.h5", "data.case=linear_net", status=status)
+    assert "golden: record: asks for" not in done.output
+    monkeypatch.undo()
+    monkeypatch.setattr(_size, "available_memory", lambda: 1000.0)
+    done = golden(tmp_path / "m.h5", "data.case=linear_net", status=2)
+    assert "record: asks for" in done.stderr and "of memory, and 1 kB are available" in done.stderr
+    assert "every" in done.stderr
+
+
 def test_the_unstable_case_is_announced_and_stops(tmp_path, caplog):
     path = tmp_path / "run.h5"
     done = golden(path, "data.case=linear_net_unstable", status=1)
@@ -76,6 +113,9 @@ def test_unknown_cases_and_keys(tmp_path):
             (['duration="1 s"'], "duration: found '1 s'; a reference case has its own"),
             (["data.file=nowhere.h5"], "data.file: 'nowhere.h5' is not a file"),
             (["cells.tau_v=-1"], "a time constant is positive"),
+            (["record.voltages.every=0.015"], "record.voltages.every: found 0.015; give a mult"),
+            (["record.voltages.every=1 ms"], "record.voltages.every: found"),
+            (["record.voltages.units=[0]"], "record.voltages.units: is not used"),
             (["numerics.engine=brian", "numerics.proactive=true"],
              "numerics.proactive: is an option of the rate engine's discretisation"),
             (["numerics.engine=brian", "numerics.transmission=instant"], "numerics.transmission"),
