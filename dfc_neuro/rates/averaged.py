@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class Averaged:
     newton: bool
 
 
+@lru_cache(maxsize=64)
 def applies(rule: RuleKernel) -> bool:
     """Return whether the average of a rule is the rule at the average, to first order.
 
