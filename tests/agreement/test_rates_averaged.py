@@ -8,7 +8,7 @@ import pytest
 from dfc_neuro.errors import NumericalError
 from dfc_neuro.methods import dfc
 from dfc_neuro.methods._step import Minibatch
-from dfc_neuro.rates.averaged import applies, time_average
+from dfc_neuro.rates.averaged import TOLERANCE, applies, time_average
 from dfc_neuro.rates.compile import compile_rule
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.network import Network, forward
@@ -125,6 +125,21 @@ def test_what_is_accepted_is_within_the_tolerance():
             exact = simulate(net, control, fwd, delta, rule=RULE).update
             assert distance(step.update, exact) < 2e-4
             assert step.stepped == 0 or nudge > 1e-4
+
+
+def test_first_the_form_then_a_newton_step_then_steps():
+    """By the size of the nudge; whatever way it goes, the update is that of Euler's steps."""
+    net = network()
+    ways = []
+    for nudge in 10.0 ** np.arange(-6.0, 1.0, 0.5):
+        fwd, delta = minibatch(net, nudge)
+        control = replace(MNIST, integrator="averaged")
+        step = dfc.update(Minibatch(net, fwd, delta, 1.0, control, RULE))
+        ways.append("stepped" if step.stepped else "newton" if step.newton else "form")
+        exact = simulate(net, MNIST, fwd, delta, rule=RULE).update
+        assert distance(step.update, exact) < TOLERANCE
+    first = [ways.index(way) for way in ("form", "newton", "stepped")]
+    assert first == sorted(first) and ways == sorted(ways, key=["form", "newton", "stepped"].index)
 
 
 def test_it_gives_way_to_steps_and_says_so():

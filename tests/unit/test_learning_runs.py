@@ -204,6 +204,19 @@ def test_minibatches_count_by_size_or_as_published(trained, split):
     assert found[True] != found[False]
 
 
+@pytest.mark.parametrize(("nudge", "newton", "stepped"), [(1e-4, 0, 0), (20.0, 0, 5)])
+def test_time_steps_in_the_place_of_the_closed_form_are_counted_and_said(
+        data, tmp_path, caplog, nudge, newton, stepped):
+    keys = {"feedback": "fixed", "numerics.integrator": "averaged", "schedule.epochs": 1,
+            "record": {"epochs": {"what": ["loss"]}}, "data.target_stepsize": nudge,
+            "optimisers.W": {"name": "sgd", "lr": 1e-9}}
+    result = run(data / "tiny.toml", out=tmp_path / "x.h5", progress=False, keys=keys)
+    assert result.metrics["newton"].values[-1] == newton
+    assert result.metrics["stepped"].values[-1] == stepped  # of 5 minibatches
+    said = "epoch 1: the closed form of the time average gave way to time steps in 5 minibatches"
+    assert (said in caplog.text) == bool(stepped)
+
+
 def test_parameters_out_of_bounds_stop_the_run(data, tmp_path):
     with pytest.raises(NumericalError, match=r"W\d has left the bound 1000 .*in phase 'control' of "
                                              r"epoch 1: lower optimisers.W.lr"):
