@@ -37,6 +37,7 @@ RULES = {  # dw/dt and db/dt
     "Oja": ("rate_post*rate_pre - rate_post**2*w", "mismatch_post"),
     "soft bound": ("(1 - w)*mismatch_post*rate_pre", "mismatch_post"),
     "two presynaptic factors": ("mismatch_post*(rate_pre + 0.1*tanh(rate_pre))", "mismatch_post"),
+    "no sum of products": ("tanh(mismatch_post*rate_pre - w)", "mismatch_post"),
     "two products": ("mismatch_post*rate_pre + 0.1*apical_post*tanh(rate_pre)", "mismatch_post"),
 }
 
