@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfc_neuro.brian.device import check_method
-from dfc_neuro.brian.scheme import ONE, Link, Scheme
+from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.stimuli import describe, last_event
 from dfc_neuro.brian.topology import draw, positions
 from dfc_neuro.errors import EngineError, ProtocolError, near
@@ -172,6 +172,10 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
     else:
         for name, population in circuit.populations.items():
             sizes[name] = population.n
+            if population.cells_per_unit > 1:
+                raise EngineError(f"{circuit.label}: populations.{name}.cells_per_unit",
+                                  "is of learning experiments; a recording shows single cells",
+                                  f"write n = {population.n * population.cells_per_unit}")
             if population.source is not None:
                 sources[name] = population.source
             else:
@@ -216,6 +220,8 @@ def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
         controllers[name] = model
         for key in model.reads:
             source, _, reads = str(use.settings[key]).partition(".")
+            if source in circuit.cells:
+                reads = circuit.cells[source].sent(reads)
             if sizes.setdefault(name, sizes[source]) != sizes[source]:
                 raise EngineError(f"{circuit.label}: controllers.{name}.{key}",
                                   f"'{source}' has {sizes[source]} units, another that it reads "
@@ -233,11 +239,13 @@ def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
     for k, (name, projection) in enumerate(circuit.projections.items()):
         where = f"{circuit.label}: projections.{name}"
         source, _, reads = projection.from_.partition(".")
+        if source in circuit.cells:
+            reads = circuit.cells[source].sent(reads)
         target, _, compartment = projection.to.partition(".")
         post, pre, w = draw(projection, k, (sizes[target], sizes[source]),
                             (places.get(target), places.get(source)),
                             {link.name: link.w for link in links}, seeds, where)
-        scale = quantity(projection.scale, where) if projection.scale != 1 else ONE
+        scale = circuit.scale(name)
         delay = 0.0 if projection.delay is None else quantity(projection.delay, where).value
         links.append(Link(name, source, reads, target, compartment, pre, post, w,
                           circuit.synapses.get(name), circuit.rules.get(name), True, scale, delay,
