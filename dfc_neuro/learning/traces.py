@@ -19,6 +19,7 @@ Array = np.ndarray
 VOLTAGES = ("v_basal", "v_apical", "v_soma")
 CONTROL = ("u", "r_output", "target")
 CHANGES = ("mismatch", "weight_change", "rate_pre")
+PRE = 16  # presynaptic units whose weights are looked at
 RECORDABLE = {"voltage": VOLTAGES, "control": CONTROL, "change": CHANGES}
 
 
@@ -33,13 +34,15 @@ class Recording:
 
 
 def recorded(trainer: Trainer, phase: RatePhase, samples: Split, kind: str, layer: int,
-             units: list[int]) -> Recording:
-    """Return recordings of one kind of a rate network, of chosen units of a layer."""
+             units: list[int], every: int) -> Recording:
+    """Return recordings of one kind of a rate network, of chosen units of a layer.
+
+    Of time courses, `every` so many steps are kept.
+    """
     if kind == "change":
-        return Recording(single_changes(trainer, phase, samples, layer, units, 16), {
+        return Recording(single_changes(trainer, phase, samples, layer, units, PRE), {
             "mismatch": ("sample", "unit"), "weight_change": ("sample", "unit", "pre"),
             "rate_pre": ("sample", "pre")})
-    every = max(1, phase.control.steps // 200)
     path, target = phase_trajectory(trainer, phase, samples, every)
     arrays = {"u": path.u, "r_output": path.r[-1],
               "target": np.broadcast_to(target, path.r[-1].shape)}

@@ -252,11 +252,16 @@ class Trainer:
         """Return what can be recorded of a layer, by kind; one recording has one kind."""
         return traces.RECORDABLE
 
-    def recording(self, phase: Phase, samples: Split, kind: str, layer: int, units: list[int]
-                  ) -> traces.Recording:
-        """Return recordings of one kind of a minibatch in the phase in which W learns."""
+    def clock(self, phase: Phase) -> tuple[float, str, int]:
+        """Return time step, unit of time and number of states of a phase."""
         assert isinstance(phase, RatePhase)
-        return traces.recorded(self, phase, samples, kind, layer, units)
+        return phase.control.dt, "tau_u", phase.control.steps
+
+    def recording(self, phase: Phase, samples: Split, kind: str, layer: int, units: list[int],
+                  every: int) -> traces.Recording:
+        """Return recordings of one kind of a minibatch, `every` so many steps of a phase."""
+        assert isinstance(phase, RatePhase)
+        return traces.recorded(self, phase, samples, kind, layer, units, every)
 
 
 def keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> None:

@@ -136,13 +136,17 @@ class TextTrainer(Trainer):
         """Return what can be recorded of the cells of a layer, by kind."""
         return {"voltage": self.plan.layered.cell(layer).states, "control": CONTROL}
 
-    def recording(self, phase: Phase, samples: Split, kind: str, layer: int, units: list[int]
-                  ) -> Recording:
+    def clock(self, phase: Phase) -> tuple[float, str, int]:
+        """Return time step, unit of time and number of steps of a sample."""
+        assert isinstance(phase, TextPhase)
+        return self.brian.dt, "second", phase.timing.steps
+
+    def recording(self, phase: Phase, samples: Split, kind: str, layer: int, units: list[int],
+                  every: int) -> Recording:
         """Return recordings of a minibatch, free of control and controlled."""
         assert isinstance(phase, TextPhase)
         network = self._network(len(samples), phase.circuit)
         names = self.plan.layered.cell(layer).states
-        every = max(1, phase.timing.steps // 250)
         stored: dict[str, list[Array]] = {n: [] for n in (*names, *CONTROL)}
         step = Forward(self, Pass(phase, 0, False), network, samples, [np.arange(len(samples))])
 

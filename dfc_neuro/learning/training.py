@@ -17,6 +17,7 @@ from dfc_neuro.learning.trainer import Tally, Trainer
 from dfc_neuro.rates import threads
 from dfc_neuro.rates.averaged import TOLERANCE
 from dfc_neuro.results import Writer
+from dfc_neuro.results import announce as announce_size
 
 log = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 2.0  # seconds of work that a kill may cost
@@ -46,6 +47,9 @@ def train(plan: Plan, writer: Writer, progress: bool | Callable[[int, int], obje
     trainer = trainer_of(plan)
     recorder = Recorder(trainer)
     probe = measures.probe(plan)
+    if recorder.tables:
+        written, held = recorder.sizes()
+        announce_size(writer.path, written, plan.label, held)
     announce(trainer, probe)
     if writer.state is not None:
         trainer.restore(writer.state)
