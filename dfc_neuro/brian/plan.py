@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from dfc_neuro.brian.topology import draw, positions
 from dfc_neuro.errors import EngineError, ProtocolError, near
 from dfc_neuro.files.schema import Cell, Controller
 from dfc_neuro.files.units import quantity
+
+log = logging.getLogger("dfc_neuro.brian")
 
 Array = np.ndarray
 CELL = "cell"  # the population of a protocol that runs on a cell
@@ -107,10 +110,23 @@ def batches(protocols: Sequence, seeds: np.random.SeedSequence) -> list[Batch]:
         scheme = Scheme(schemes[0].cells, schemes[0].controllers, schemes[0].sources,
                         schemes[0].sizes, links, schemes[0].positions)
         first = members[0]
-        method = check_method(first.numerics.method or "rk4", f"{first.label}: numerics.method")
         out.append(Batch(tuple(chosen), members, scheme, time_step(first), duration(first),
-                         method, varied))
+                         _method(first, scheme.cells), varied))
     return out
+
+
+def _method(protocol, cells: Mapping[str, Cell]) -> str:
+    """Return the integrator; say so when it is a poor one for these cells."""
+    where = f"{protocol.label}: numerics.method"
+    method = check_method(protocol.numerics.method or "rk4", where)
+    for cell in cells.values():
+        voltages = {c.voltage for c in cell.compartments.values()}
+        coupled = [e for e in cell.lines if e.kind == "differential" and e.name in voltages]
+        if method == "exponential_euler" and len(coupled) > 1:
+            log.warning("%s: exponential_euler takes the currents between the compartments of %s "
+                        "from the step before; it is of first order and can lose spikes, rk4 is "
+                        "of fourth", where, cell.label)
+    return method
 
 
 def _signature(protocol) -> str:

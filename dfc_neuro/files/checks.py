@@ -130,18 +130,20 @@ def _equations(model: schema.Constants, written: tuple[text.Equation, ...],
     except ModelError as error:
         if "unknown name" in error.found:
             raise
-        suspects = []
+        suspects: dict[str, int] = {}
         for name in model.parameters:
+            freed = model.entered_by(name)
             try:
-                _check_lines(model, lines, {**known, name: None}, key)
+                _check_lines(model, lines, {**known, **dict.fromkeys(freed)}, key)
             except ModelError:
                 continue
-            suspects.append(name)
-        if len(suspects) != 1:
+            suspects[name] = len(freed)
+        fewest = [name for name, n in suspects.items() if n == min(suspects.values())]
+        if len(fewest) != 1:
             raise
-        value = model.parameters[suspects[0]]
+        value = model.parameters[fewest[0]]
         raise ModelError(
-            f"{model.label}: parameters.{suspects[0]}",
+            f"{model.label}: parameters.{fewest[0]}",
             f"found {value!r}, whose unit does not fit {error.where.rpartition(': ')[2]}: "
             f"{error.found}") from None
 

@@ -105,6 +105,14 @@ class Constants(Description):
             found[name] = Quantity(value, dims, f"{value!r} {units.unit_text(dims)}")
         return found
 
+    def entered_by(self, parameter: str) -> set[str]:
+        """Return a parameter and the derived constants whose formulas it enters."""
+        found = {parameter}
+        for name, formula in self.derived.items():
+            if found & text.names(self.expression(formula, f"derived.{name}")):
+                found.add(name)
+        return found
+
     def inlined(self, lines: Iterable[text.Equation], key: str) -> tuple[text.Equation, ...]:
         """Return parsed lines with the functions of this file put in."""
         return tuple(

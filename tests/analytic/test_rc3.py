@@ -177,3 +177,13 @@ def test_a_step_too_coarse_for_the_cell(ran, dt):
         r"(\.\d)? ms; lower numerics.dt"
     with pytest.raises(NumericalError, match=message):
         ran(dt, target="numpy", duration="100 ms")
+
+
+def test_exponential_euler_is_harmful_and_says_so(ran, caplog):
+    """At a step at which rk4 errs by 0.0002 ms."""
+    with caplog.at_level("WARNING", logger="dfc_neuro"):
+        time, traces = ran(0.05, target="numpy", duration="130 ms",
+                           numerics__method="exponential_euler")
+    assert "rc3_steps.toml: numerics.method: exponential_euler takes the currents" in caplog.text
+    spikes = crossings(time, traces["soma"][:, 1], 0.0)
+    assert np.abs(spikes - AGREED["soma"][: len(spikes)]).max() > 0.5
