@@ -6,7 +6,7 @@ import pytest
 from dfc_neuro.run import run
 
 # Numbers of the reference come from a start at E_L and the level of -10 mV; times in ms.
-TARGET = "cython"
+TARGET = "numba"
 BAC = [298.970, 303.393, 310.038, 328.96]
 
 
