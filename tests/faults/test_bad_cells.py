@@ -49,7 +49,6 @@ def test_a_run_that_cannot_be(workdir, protocol, sets, place, found, remedy):
     ("bac_firing", "l5_3c", ["stimuli.pulse.start=5 ms", "stimuli.epsc.start=5 ms"]),
 ])
 def test_a_step_too_coarse_for_the_cell(workdir, protocol, cell, sets):
-    message = refused(protocol, *sets, "numerics.dt=0.2 ms", "numerics.target=numba",
-                      "duration=20 ms", status=1)
+    message = refused(protocol, *sets, "numerics.dt=0.2 ms", "duration=20 ms", status=1)
     assert f"{cell}.toml: V_m_" in message and "compartment of unit 0 of 'cell'" in message
     assert " ms; lower numerics.dt" in message and "between " in message
