@@ -1,4 +1,4 @@
-"""The dendritic error microcircuit learns: error of the basal prediction, apical voltage, outputs."""
+"""The dendritic error microcircuit learns: its error, its apical voltage, its outputs."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def make(results):
 
 def _late(run, condition):
     """Return error and norm of the apical voltage late in each presentation."""
-    step, width = _steps(run)
+    step = _samples(run)
     late = slice(step - 1, None, step)
     output = run["output"].sel(condition=condition)["prediction"].values[late]
     target = _rate(run["teacher"].sel(condition=condition)["rate"].values[late])
@@ -45,11 +45,11 @@ def _late(run, condition):
     return ((output - target) ** 2).sum(axis=1), np.linalg.norm(apical, axis=1)
 
 
-def _steps(run):
-    """Return samples a presentation, and its length in seconds."""
+def _samples(run):
+    """Return how many samples a presentation has."""
     time = run["output"]["prediction"].coords["time"]
     width = float(run.protocol["stimuli"]["input"]["width"].split()[0]) * 1e-3
-    return round(width / (time[1] - time[0])), width
+    return round(width / (time[1] - time[0]))
 
 
 def _rate(voltage):
@@ -64,9 +64,10 @@ def _outputs(ax, run, start, title):
     time = prediction.coords["time"]
     chosen = (time >= start - 1e-9) & (time < start + 1.6 - 1e-9)
     at = time[chosen] - start
-    for unit, colour in enumerate((plot.BLUE, plot.RED, plot.GREEN)):
-        ax.plot(at, prediction.values[chosen, unit], color=colour)
-        ax.plot(at, target[chosen, unit], ":", color=colour, drawstyle="steps-post")
+    units = zip(prediction.values[chosen].T, target[chosen].T, strict=True)
+    for (y, wanted), colour in zip(units, (plot.BLUE, plot.RED, plot.GREEN), strict=False):
+        ax.plot(at, y, color=colour)
+        ax.plot(at, wanted, ":", color=colour, drawstyle="steps-post")
     ax.set_title(title)
     ax.margins(x=0)
     ax.set_xlabel("Time (s)")
