@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from dfc_neuro.bench import Case
-from dfc_neuro.bench._case import CONTROL, over
+from dfc_neuro.bench._case import CONTROL, FEEDBACK, over
 from dfc_neuro.bench._work import _rule, error
 from dfc_neuro.datasets._idx import read_idx
 from dfc_neuro.methods import dfc, dfc_ssa
@@ -21,6 +21,7 @@ from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
 from dfc_neuro.rates import threads
 from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.expected import expected_update
 from dfc_neuro.rates.losses import cross_entropy
 from dfc_neuro.rates.network import Network, forward
 
@@ -32,7 +33,11 @@ SETTINGS = {  # lambda, constants
         alpha=0.00020607985040655872, k_p=2.0, dt=0.02, steps=300, tau=0.2)),
 }
 FEWER = (3, 5, 10)
-ADAM = {"name": "adam", "lr": 0.001188787000190953, "betas": [0.99, 0.99], "eps": 9.4e-8}
+ADAM = {
+    "W": {"name": "adam", "lr": 0.001188787000190953, "betas": [0.99, 0.99], "eps": 9.4e-8},
+    "Q": {"name": "adam", "lr": 9e-4, "betas": [0.99, 0.99], "eps": 1.56e-6, "weight_decay": 1e-3,
+          "clip": "global"},
+}
 
 
 def minibatch(net: Network, x: Array, labels: Array, nudge: float, control: Control) -> Minibatch:
@@ -43,20 +48,21 @@ def minibatch(net: Network, x: Array, labels: Array, nudge: float, control: Cont
 
 
 def trained(net: Network) -> Network:
-    """Return the network after an epoch of DFC-SSA, its feedback weights products of W."""
+    """Return the network after an epoch of DFC-SSA, with a pass of Q's mean rule on either side."""
     assert CASE.images is not None
     names = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
     images, labels = (read_idx(CASE.images.with_name(name)) for name in names)
     x, labels = images.reshape(len(images), -1) / np.float32(255), labels.astype(np.int64)
-    net = net.astype(np.float32)
-    optimiser = Optimiser(ADAM, "training")
-    for rows in np.array_split(np.random.default_rng(0).permutation(len(x)), len(x) // CASE.batch):
-        product = np.eye(net.sizes[-1], dtype=np.float32)
-        for i in range(net.depth - 1, -1, -1):
-            net.Q[i] = product
-            product = net.W[i].T @ product
-        step = dfc_ssa.update(minibatch(net, x[rows], labels[rows], CASE.nudge, CONTROL))
-        optimiser.apply([*net.W, *net.b], [*step.update.dW, *step.update.db])
+    net, rng = net.astype(np.float32), np.random.default_rng(0)
+    optimiser = {kind: Optimiser(options, kind) for kind, options in ADAM.items()}
+    for kind in "QWQ":
+        for rows in np.array_split(rng.permutation(len(x)), len(x) // CASE.batch):
+            if kind == "W":
+                step = dfc_ssa.update(minibatch(net, x[rows], labels[rows], CASE.nudge, CONTROL))
+                optimiser["W"].apply([*net.W, *net.b], [*step.update.dW, *step.update.db])
+            else:
+                found = expected_update(net, FEEDBACK, forward(net, x[rows]), noise_scale=0.01)
+                optimiser["Q"].apply(net.Q, found.dQ)
     return net.astype(np.float64)
 
 
