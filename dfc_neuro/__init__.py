@@ -12,8 +12,9 @@ __version__ = "0.1.0"
 
 # name: module that holds it; imported when it is asked for, so that importing this costs nothing
 _PUBLIC = {"run": "dfc_neuro.run", "load": "dfc_neuro.files", "Result": "dfc_neuro.results",
+           "compare": "dfc_neuro.laboratory", "fit": "dfc_neuro.laboratory",
            "sweep": "dfc_neuro.sweep"}
-__all__ = ["Result", "__version__", "load", "plot", "run", "sweep"]
+__all__ = ["Result", "__version__", "compare", "fit", "load", "plot", "run", "sweep"]
 
 
 class _Package(ModuleType):

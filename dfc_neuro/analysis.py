@@ -77,32 +77,6 @@ def firing_rate(time: Array, start: float, stop: float) -> float:
     return float(inside.sum() / (stop - start))
 
 
-def _events(time: Array, unit: Array, start: float, stop: float, gap: float) -> tuple[int, int]:
-    """Return how many events and how many bursts there are from `start` to `stop` (s)."""
-    order = np.lexsort((time, unit))
-    time, unit = np.asarray(time, float)[order], np.asarray(unit)[order]
-    near = (np.diff(time) <= gap * (1 + 1e-9)) & (np.diff(unit) == 0)
-    event = ~np.concatenate([[False], near]) & (time >= start) & (time < stop)
-    return int(event.sum()), int((event & np.concatenate([near, [False]])).sum())
-
-
-def event_rate(time: Array, unit: Array, start: float, stop: float, gap: float = 0.016,
-               cells: float = 1) -> float:
-    """Return events per second and cell from `start` to `stop` (s).
-
-    An event is a spike that comes more than `gap` (s) after the last one of its cell (Naud and
-    Sprekeler 2018, doi:10.1073/pnas.1720995115).
-    """
-    return _events(time, unit, start, stop, gap)[0] / (stop - start) / cells
-
-
-def burst_probability(time: Array, unit: Array, start: float, stop: float, gap: float = 0.016
-                      ) -> float:
-    """Return the share of events (see `event_rate`) that another spike follows within `gap` (s)."""
-    events, bursts = _events(time, unit, start, stop, gap)
-    return bursts / events if events else float("nan")
-
-
 def peak(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
     """Return the largest value, of those from `start` to `stop` (s)."""
     return _window(time, values, start, stop)[1].max(axis=0)
@@ -149,10 +123,15 @@ def time_above(time: Array, values: Array, level: float) -> Array:
 
 
 def correlation(time: Array, values: Array, other: Array, start: float = -np.inf,
-                stop: float = np.inf) -> float:
-    """Return the correlation over time of two traces (T,), from `start` to `stop` (s)."""
-    first, second = (_window(time, part, start, stop)[1] for part in (values, other))
-    return float(np.corrcoef(first, second)[0, 1])
+                stop: float = np.inf, shift: float = 0.0) -> float:
+    """Return the correlation over time of two traces (T,), from `start` to `stop` (s).
+
+    With a `shift` the second one is taken so much later.
+    """
+    first = _window(time, values, start, stop)[1]
+    second = _window(time, other, start + shift, stop + shift)[1]
+    n = min(len(first), len(second))
+    return float(np.corrcoef(first[:n], second[:n])[0, 1])
 
 
 CHANGES: dict[str, Callable[[Array, Array], Array]] = {
@@ -178,6 +157,16 @@ def weight_change(time: Array, values: Array, kind: str = "absolute", times: flo
     return CHANGES[kind](values[0], times * (values[-1] - values[0]))
 
 
+def potentiation(time: Array, values: Array) -> Array:
+    """Return the sum of all rises from one sample to the next."""
+    return np.maximum(np.diff(np.asarray(values, float), axis=0), 0.0).sum(axis=0)
+
+
+def depression(time: Array, values: Array) -> Array:
+    """Return the sum of all falls from one sample to the next, negative."""
+    return np.minimum(np.diff(np.asarray(values, float), axis=0), 0.0).sum(axis=0)
+
+
 MEASURES: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -185,8 +174,6 @@ MEASURES: dict[str, Callable[..., Any]] = {
         spike_count,
         first_spike,
         firing_rate,
-        event_rate,
-        burst_probability,
         peak,
         peak_time,
         minimum,
@@ -196,6 +183,8 @@ MEASURES: dict[str, Callable[..., Any]] = {
         time_above,
         weight_change,
         correlation,
+        potentiation,
+        depression,
     )
 }
 

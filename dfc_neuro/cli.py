@@ -196,6 +196,61 @@ def figure(names: tuple[str, ...], sources: tuple[str, ...], directory: str | No
         click.echo(path)
 
 
+@main.command()
+@click.argument("rules", nargs=-1, required=True, metavar="RULE...")
+@click.option("--cell", metavar="NAME", help="Run the experiments on this cell.")
+@click.option("-o", "--out", metavar="DIR", help="Folder of the page; results/compare if not "
+              "given.")
+@click.option("--quick", is_flag=True, help="The small size of everything.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes; one for each "
+              "processor if not given.")
+def compare(rules: tuple[str, ...], cell: str | None, out: str | None, quick: bool,
+            workers: int | None) -> None:
+    """Put rules of plasticity through every experiment; write one page."""
+    from dfc_neuro.laboratory import compare as compare_rules
+
+    _say_what_happens()
+    done = compare_rules(rules, cell=cell, out=out, quick=quick, workers=workers)
+    click.echo(f"page {done.path}")
+
+
+@main.command()
+@click.argument("rule")
+@click.option("--to", required=True, metavar="DATA", help="An experiment with published data, or "
+              "the name of the data.")
+@click.option("--free", "free", multiple=True, required=True, metavar="NAME",
+              help="A parameter to fit; may be given many times, or as a comma list.")
+@click.option("--bounds", "bounds", multiple=True, metavar="NAME=LOW:HIGH",
+              help="In the unit that the rule writes; a tenth and ten times the value if not "
+              "given.")
+@click.option("--cell", metavar="NAME", help="Run the experiment on this cell.")
+@click.option("-o", "--out", metavar="FILE.toml", help="The new rule; RULE_fitted.toml if not "
+              "given.")
+@click.option("--quick", is_flag=True, help="The small size of the experiment.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def fit(rule: str, to: str, free: tuple[str, ...], bounds: tuple[str, ...], cell: str | None,
+        out: str | None, quick: bool, force: bool) -> None:
+    """Fit parameters of a rule to published measurements."""
+    from dfc_neuro.laboratory import fit as fit_rule
+
+    ranges = {}
+    for text in bounds:
+        name, _, span = text.partition("=")
+        low, _, high = span.partition(":")
+        try:
+            ranges[name.strip()] = float(low), float(high)
+        except ValueError:
+            raise InputError("--bounds", f"found '{text}'", "write NAME=LOW:HIGH") from None
+    _say_what_happens()
+    names = [name.strip() for part in free for name in part.split(",") if name.strip()]
+    done = fit_rule(rule, to=to, free=names, bounds=ranges, cell=cell, out=out, quick=quick,
+                    force=force)
+    for name, value in done.values.items():
+        click.echo(f"{name} {value:.4g} +- {done.errors[name]:.2g} {done.units[name]}".rstrip())
+    click.echo(f"rms {done.rms[0]:.4g} before, {done.rms[1]:.4g} after, {done.n} measurements")
+    click.echo(f"rule {done.path}")
+
+
 @main.command("list")
 @click.argument("kind", required=False, metavar="[" + "|".join(LISTED) + "]")
 def list_(kind: str | None) -> None:

@@ -89,6 +89,11 @@ def draw(
     return written
 
 
+def draw_one(name: str | Path, results: dict[str, Any], folder: Path, stem: str) -> Path:
+    """Draw a figure of given results, by role, to ``STEM.svg`` in a folder; return the file."""
+    return _save(_script(name), results, folder, ("svg",), stem)[0]
+
+
 def _script(name: str | Path) -> ModuleType:
     """Return a figure's script, imported."""
     text = str(name)
@@ -183,9 +188,10 @@ def _found_or_run(needed: Mapping[str, Any], quick: bool) -> Result:
 
 
 def _save(
-    script: ModuleType, results: dict[str, Result], folder: Path, formats: Sequence[str]
+    script: ModuleType, results: dict[str, Result], folder: Path, formats: Sequence[str],
+    stem: str | None = None,
 ) -> list[Path]:
-    """Draw one figure and write it in each format."""
+    """Draw one figure and write it in each format, under its own name or another."""
     import matplotlib
     from matplotlib import style
 
@@ -195,7 +201,7 @@ def _save(
         if not isinstance(figure, matplotlib.figure.Figure):
             raise InputError(str(script.__file__), "make(results) returned no Figure")
         for kind in formats:
-            path = folder / f"{_title(script)}.{kind}"
+            path = folder / f"{stem or _title(script)}.{kind}"
             temporary = folder / f".{path.stem}.{os.getpid()}.{kind}"
             try:
                 figure.savefig(temporary, format=kind, metadata=METADATA.get(kind))

@@ -1,4 +1,4 @@
-"""Weight change of the Clopath rule against the voltage of a clamp, with its closed form."""
+"""Weight change against the voltage of a clamp, with the closed form of the Clopath rules."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,16 +14,26 @@ def make(results):
     run = results["run"]
     fig = Figure(figsize=(3.35, 2.0), layout="constrained")
     whole, detail = fig.subplots(1, 2)
+    known = {"theta_minus", "theta_plus"} <= set(run.model["rules"]["test"]["parameters"])
     for ax in (whole, detail):
         plot.weight_change(run, ax, key="voltage", linestyle="", label="simulated", zorder=3)
-        voltage = np.linspace(*ax.get_xlim(), 1000)
-        ax.plot(voltage, closed_form(run, voltage), color=plot.RED, label="closed form")
         ax.set_xlabel("Clamp voltage (mV)")
+        if known:
+            voltage = np.linspace(*ax.get_xlim(), 1000)
+            ax.plot(voltage, closed_form(run, voltage), color=plot.RED, label="closed form")
+    if "ratio" in run.published:
+        start = run.protocol["plastic"]["test"]["w"]
+        mean = run.published["ratio"]["mean"]
+        at = [float(str(c).removeprefix("voltage=").removesuffix(" mV"))
+              for c in mean.coords["condition"]]
+        whole.plot(at, start * (mean.values / 100 - 1), "s", color=plot.GREEN, markersize=4,
+                   markerfacecolor="white", label="measured")
     whole.legend(loc="upper left")
-    whole.set_ylim(top=1.35 * whole.get_ylim()[1])
+    whole.set_ylim(top=1.35 * max(whole.get_ylim()[1], 1e-3))
     changes = whole.lines[0].get_ydata()
     detail.set_xlim(right=-38)
-    detail.set_ylim(1.25 * changes.min(), -changes.min())
+    if known and changes.min() < 0:
+        detail.set_ylim(1.25 * changes.min(), -changes.min())
     detail.axhline(0, color=plot.GREY, linewidth=0.5, zorder=0)
     detail.set_ylabel("")
     detail.set_title("detail")

@@ -75,6 +75,8 @@ def read(name: str | Path, where: str = "", beside: Path | None = None) -> Publi
     if not set(NUMBERS) <= set(header) or len(set(header)) < len(header):
         raise ProtocolError(f"{path}, header", f"found '{','.join(header)}'",
                             "write the keys of the conditions, then mean,sd,n")
+    if len(numbered) < 2:
+        raise ProtocolError(f"{path}", "holds no measurement", "write a line below the header")
     rows = tuple(_row(header, line, f"{path}, line {k}") for k, line in numbered[1:])
     return Published(path.stem, source, rows)
 

@@ -46,10 +46,11 @@ def sockets(found: RecordingProtocol) -> dict[str, tuple[schema.Cell, str]]:
 
 
 def rate_sources(found: RecordingProtocol) -> set[str]:
-    """Return the populations whose rates a stimulus gives."""
+    """Return the populations whose rates, and the controllers whose targets, a stimulus gives."""
     if found.circuit is None:
         return set()
-    return {name for name, p in found.circuit.populations.items() if p.source == "rate"}
+    rates = {name for name, p in found.circuit.populations.items() if p.source == "rate"}
+    return rates | set(found.circuit.controllers)
 
 
 def spike_targets(found: RecordingProtocol) -> set[str]:

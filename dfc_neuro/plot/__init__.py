@@ -6,13 +6,8 @@ told apart also by people who are colour-blind.
 
 from dfc_neuro.plot._common import BLACK, BLUE, COMPARTMENTS, GREEN, GREY, ORANGE, PINK, RED, SKY
 from dfc_neuro.plot._learning import angles, control, learning_curve, plasticity
-from dfc_neuro.plot._recordings import (
-    condition_values,
-    measure_by,
-    raster,
-    voltages,
-    weight_change,
-)
+from dfc_neuro.plot._pairing import bars, pairing
+from dfc_neuro.plot._recordings import measure_by, raster, voltages, weight_change
 
 __all__ = [
     "BLACK",
@@ -25,10 +20,11 @@ __all__ = [
     "RED",
     "SKY",
     "angles",
-    "condition_values",
+    "bars",
     "control",
     "learning_curve",
     "measure_by",
+    "pairing",
     "plasticity",
     "raster",
     "voltages",

@@ -31,7 +31,8 @@ class Result:
     ----------
     attrs : dict
         Versions, engine, seed, status, ...
-    recordings, spikes, weights, metrics, measures, derived, connections, positions : Group
+    recordings, spikes, weights, metrics, measures, published : Group
+    derived, connections, positions : Group
         What the file holds.
 
     Raises
@@ -48,6 +49,7 @@ class Result:
         self.weights = self._group("weights")
         self.metrics = self._group("metrics")
         self.measures = self._group("measures")
+        self.published = self._group("published")
         self.derived = self._group("derived")
         self.connections = self._group("connections")
         self.positions = self._group("positions")
