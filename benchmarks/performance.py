@@ -1,8 +1,8 @@
 """Measure everything that docs/performance.md shows, and put it there.
 
 ``python benchmarks/performance.py [PART ...]``, on a machine that does nothing else; parts are
-bench, scaling, settings and start, all of them if none is named.  What each command printed goes
-between the marks ``<!-- PART -->`` and ``<!-- end -->`` of the page.
+bench, errors, scaling, settings and start, all of them if none is named.  What each command
+printed goes between the marks ``<!-- PART -->`` and ``<!-- end -->`` of the page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "performance.md"
 # commands as they are typed in a checkout, and the picture that belongs to each
 COMMANDS = {
     "bench": ("dfc-neuro bench --json results/bench.json", "bench"),
+    "errors": ("python benchmarks/step_errors.py", None),
     "scaling": ("python benchmarks/scaling.py --figure docs/images/scaling.png", "scaling"),
     "settings": ("python benchmarks/settings.py", None),
     "start": ("python benchmarks/import_time.py --cold", None),

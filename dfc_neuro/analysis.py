@@ -77,6 +77,32 @@ def firing_rate(time: Array, start: float, stop: float) -> float:
     return float(inside.sum() / (stop - start))
 
 
+def _events(time: Array, unit: Array, start: float, stop: float, gap: float) -> tuple[int, int]:
+    """Return how many events and how many bursts there are from `start` to `stop` (s)."""
+    order = np.lexsort((time, unit))
+    time, unit = np.asarray(time, float)[order], np.asarray(unit)[order]
+    near = (np.diff(time) <= gap * (1 + 1e-9)) & (np.diff(unit) == 0)
+    event = ~np.concatenate([[False], near]) & (time >= start) & (time < stop)
+    return int(event.sum()), int((event & np.concatenate([near, [False]])).sum())
+
+
+def event_rate(time: Array, unit: Array, start: float, stop: float, gap: float = 0.016,
+               cells: float = 1) -> float:
+    """Return events per second and cell from `start` to `stop` (s).
+
+    An event is a spike that comes more than `gap` (s) after the last one of its cell (Naud and
+    Sprekeler 2018, doi:10.1073/pnas.1720995115).
+    """
+    return _events(time, unit, start, stop, gap)[0] / (stop - start) / cells
+
+
+def burst_probability(time: Array, unit: Array, start: float, stop: float, gap: float = 0.016
+                      ) -> float:
+    """Return the share of events (see `event_rate`) that another spike follows within `gap` (s)."""
+    events, bursts = _events(time, unit, start, stop, gap)
+    return bursts / events if events else float("nan")
+
+
 def peak(time: Array, values: Array, start: float = -np.inf, stop: float = np.inf) -> Array:
     """Return the largest value, of those from `start` to `stop` (s)."""
     return _window(time, values, start, stop)[1].max(axis=0)
@@ -174,6 +200,8 @@ MEASURES: dict[str, Callable[..., Any]] = {
         spike_count,
         first_spike,
         firing_rate,
+        event_rate,
+        burst_probability,
         peak,
         peak_time,
         minimum,

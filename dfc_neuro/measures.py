@@ -21,6 +21,8 @@ UNITS = {  # of measures that have not the unit of what they are of
     "spike_count": "1",
     "first_spike": "second",
     "firing_rate": "hertz",
+    "event_rate": "hertz",
+    "burst_probability": "1",
     "peak_time": "second",
     "time_above": "second",
     "correlation": "1",
@@ -35,6 +37,7 @@ def evaluate(
     options: Mapping[str, Any],
     where: str,
     other: Array | None = None,
+    unit: Array | None = None,
 ) -> Any:
     """Return one measure of one trace, or of spikes.
 
@@ -52,6 +55,8 @@ def evaluate(
         File and key, for messages.
     other : ndarray, shape (T, ...), optional
         A second variable, for measures of two.
+    unit : ndarray, shape (T,), optional
+        Which neuron each spike belongs to, for the measures that ask.
 
     Raises
     ------
@@ -61,6 +66,8 @@ def evaluate(
     function, given = _bound(name, options, values is not None, where, other is not None)
     if other is not None:
         given["other"] = other
+    if "unit" in inspect.signature(function).parameters:
+        given["unit"] = np.zeros(len(time), int) if unit is None else unit
     return function(time, **given) if values is None else function(time, values, **given)
 
 
@@ -177,8 +184,9 @@ def _of_spikes(
 ) -> list[Any]:
     """Return a measure of the spikes of all units in each condition."""
     at = spikes["condition"].values
-    times = np.asarray(spikes["time"].values, float)
-    return [evaluate(name, times[at == c], None, options[str(c)], where) for c in conditions]
+    times, units = np.asarray(spikes["time"].values, float), spikes["unit"].values
+    return [evaluate(name, times[at == c], None, options[str(c)], where, unit=units[at == c])
+            for c in conditions]
 
 
 def _of_traces(
@@ -248,6 +256,7 @@ def _bound(
         raise ProtocolError(where, f"unknown measure '{name}'", near(name, MEASURES))
     parameters = dict(inspect.signature(MEASURES[name]).parameters)
     parameters.pop("time")
+    parameters.pop("unit", None)
     values = parameters.pop("values", None)
     if (parameters.pop("other", None) is not None) != two:
         raise ProtocolError(where, f"'{name}' is of {'one variable' if two else 'two variables'}",

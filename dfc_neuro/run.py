@@ -142,6 +142,7 @@ def _plain(value: Any) -> Any:
 
 def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed: int, resume: bool,
            force: bool, progress: bool | Callable[[int, int], object]) -> None:
+    from dfc_neuro.learning.plan import RatePhase
     from dfc_neuro.learning.planning import make_plan
     from dfc_neuro.learning.training import train
     from dfc_neuro.rates import threads
@@ -150,8 +151,9 @@ def _learn(protocol: LearningProtocol, path: Path, header: dict[str, Any], seed:
     phase = plan.control_phase()
     numerics = protocol.numerics
     header |= {"method": protocol.method, "feedback": protocol.feedback,
-               "integrator": phase.control.integrator if phase else None, "dt": numerics.dt,
-               "precision": numerics.precision,
+               "integrator": phase.control.integrator if isinstance(phase, RatePhase) else None,
+               "integration": plan.brian.method if plan.brian else None, "dt": numerics.dt,
+               "precision": plan.dtype.name,
                "threads": numerics.threads or threads.available()}
     with Writer(path, header, force=force, resume=resume) as writer:
         train(plan, writer, progress)

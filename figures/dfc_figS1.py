@@ -23,6 +23,8 @@ def make(results):
         stability.plot(epochs, mean[1:], line, color=colour, label=label)
         stability.fill_between(epochs, (mean - sd)[1:], (mean + sd)[1:], color=colour, alpha=0.2,
                                linewidth=0)
+    low, high = stability.get_ylim()
+    stability.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
     stability.set_ylabel(r"Leading eigenvalue ($1/\tau_u$)")
     for i, colour in enumerate(LAYERS[:sum(n.startswith("rate_norms_r") for n in run.metrics)]):
         rolling(norms, run, f"rate_norms_r{i}", color=colour, label=f"$r_{i}$")
@@ -34,8 +36,9 @@ def make(results):
         rolling(angles, run, name, color=colour, label=label)
     angles.set_ylabel("Angle to update (°)")
     angles.set_ylim(bottom=0)
-    for ax in (stability, norms, conditions, angles):
+    for ax, columns in ((stability, 2), (norms, 2), (conditions, 1), (angles, 2)):
         ax.set_xlabel("Epoch")
         ax.margins(x=0)
-        ax.legend(ncols=2, loc="lower right" if ax is not norms else "best")
+        ax.legend(ncols=columns, loc="upper right" if ax is norms else
+                  "center right" if ax is conditions else "lower right")
     return fig

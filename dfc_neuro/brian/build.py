@@ -90,8 +90,8 @@ def build(
         Parameters that differ between the copies.
     trains : dict of source to (indices, times), optional
         Spikes of the sources of spikes, indices over all copies, times in seconds.
-    added : dict of population to list of Part, optional
-        Text of stimuli beside that of the cell.
+    added : dict of node to list of Part, optional
+        Text of populations and controllers beside that of their files.
     learning : bool
         False leaves the rules out.
 
@@ -127,7 +127,8 @@ def build(
         built.groups[name], built.equations[name] = group, equations
     for name, controller in scheme.controllers.items():
         built.groups[name], built.equations[name] = controller_group(
-            name, controller, scheme.sizes[name] * replicas, method, built.clock)
+            name, controller, scheme.sizes[name] * replicas, method, built.clock,
+            (added or {}).get(name, ()))
     for name, kind in scheme.sources.items():
         built.groups[name] = source_group(
             name, kind, scheme.sizes[name] * replicas, trains.get(name), built.clock)

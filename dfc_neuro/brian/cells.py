@@ -163,12 +163,14 @@ def _release(group: b2.NeuronGroup, cell) -> None:
 
 
 def controller_group(
-    name: str, controller, size: int, method: str, clock: b2.Clock
+    name: str, controller, size: int, method: str, clock: b2.Clock,
+    parts: Sequence[Part] = (),
 ) -> tuple[b2.NeuronGroup, b2.Equations]:
     """Return the group of a controller, one unit for each unit that it reads."""
     with reporting(controller.label):
         open_names = [*(f"{k} : {unit}" for k, unit in controller.reads.items()), "target : 1"]
-        equations = b2.Equations(controller_text(controller) + "\n".join(open_names))
+        equations = b2.Equations("\n".join(
+            [controller_text(controller), *open_names, *(part.text for part in parts)]))
         group = b2.NeuronGroup(size, equations, method=method, clock=clock, namespace={},
                                name=name)
         for key, value in controller.constants.items():

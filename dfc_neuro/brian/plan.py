@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dfc_neuro.brian.device import check_method
-from dfc_neuro.brian.scheme import ONE, Link, Scheme
+from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.stimuli import describe, last_event
 from dfc_neuro.brian.topology import draw, positions
 from dfc_neuro.errors import EngineError, ProtocolError, near
 from dfc_neuro.files.schema import Cell, Controller
 from dfc_neuro.files.units import quantity
+
+log = logging.getLogger("dfc_neuro.brian")
 
 Array = np.ndarray
 CELL = "cell"  # the population of a protocol that runs on a cell
@@ -107,10 +110,23 @@ def batches(protocols: Sequence, seeds: np.random.SeedSequence) -> list[Batch]:
         scheme = Scheme(schemes[0].cells, schemes[0].controllers, schemes[0].sources,
                         schemes[0].sizes, links, schemes[0].positions)
         first = members[0]
-        method = check_method(first.numerics.method or "rk4", f"{first.label}: numerics.method")
         out.append(Batch(tuple(chosen), members, scheme, time_step(first), duration(first),
-                         method, varied))
+                         _method(first, scheme.cells), varied))
     return out
+
+
+def _method(protocol, cells: Mapping[str, Cell]) -> str:
+    """Return the integrator; say so when it is a poor one for these cells."""
+    where = f"{protocol.label}: numerics.method"
+    method = check_method(protocol.numerics.method or "rk4", where)
+    for cell in cells.values():
+        voltages = {c.voltage for c in cell.compartments.values()}
+        coupled = [e for e in cell.lines if e.kind == "differential" and e.name in voltages]
+        if method == "exponential_euler" and len(coupled) > 1:
+            log.warning("%s: exponential_euler takes the currents between the compartments of %s "
+                        "from the step before; it is of first order and can lose spikes, rk4 is "
+                        "of fourth", where, cell.label)
+    return method
 
 
 def _signature(protocol) -> str:
@@ -172,6 +188,10 @@ def scheme_of(protocol, seeds: np.random.SeedSequence) -> Scheme:
     else:
         for name, population in circuit.populations.items():
             sizes[name] = population.n
+            if population.cells_per_unit > 1:
+                raise EngineError(f"{circuit.label}: populations.{name}.cells_per_unit",
+                                  "is of learning experiments; a recording shows single cells",
+                                  f"write n = {population.n * population.cells_per_unit}")
             if population.source is not None:
                 sources[name] = population.source
             else:
@@ -216,6 +236,8 @@ def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
         controllers[name] = model
         for key in model.reads:
             source, _, reads = str(use.settings[key]).partition(".")
+            if source in circuit.cells:
+                reads = circuit.cells[source].sent(reads)
             if sizes.setdefault(name, sizes[source]) != sizes[source]:
                 raise EngineError(f"{circuit.label}: controllers.{name}.{key}",
                                   f"'{source}' has {sizes[source]} units, another that it reads "
@@ -233,11 +255,13 @@ def _circuit_links(circuit, controllers, sizes, places, seeds) -> list[Link]:
     for k, (name, projection) in enumerate(circuit.projections.items()):
         where = f"{circuit.label}: projections.{name}"
         source, _, reads = projection.from_.partition(".")
+        if source in circuit.cells:
+            reads = circuit.cells[source].sent(reads)
         target, _, compartment = projection.to.partition(".")
         post, pre, w = draw(projection, k, (sizes[target], sizes[source]),
                             (places.get(target), places.get(source)),
                             {link.name: link.w for link in links}, seeds, where)
-        scale = quantity(projection.scale, where) if projection.scale != 1 else ONE
+        scale = circuit.scale(name)
         delay = 0.0 if projection.delay is None else quantity(projection.delay, where).value
         links.append(Link(name, source, reads, target, compartment, pre, post, w,
                           circuit.synapses.get(name), circuit.rules.get(name), True, scale, delay,

@@ -60,7 +60,7 @@ def wire(link: Link, scheme: Scheme, cells: Mapping[str, b2.Equations], learning
             if link.rule is not None and learning:
                 _check_reads(link, link.rule, scheme, cells)
                 learn(wiring, link.name, link.rule, compartment.voltage, link.bias,
-                      link.source in scheme.cells)
+                      scheme.cells.get(link.source))
     if not any(line.startswith("dw/dt") for line in wiring.synapses.lines):
         wiring.synapses.lines.append("w : 1")
     return wiring

@@ -176,7 +176,7 @@ def _flagged(line: str, flag: str) -> str:
     return f"{line} ({flag})" if "/dt" in line.partition("=")[0] else line
 
 
-def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_cell: bool) -> None:
+def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source) -> None:
     """Add a plasticity rule to a projection.
 
     Parameters
@@ -191,30 +191,31 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source_is_c
         Voltage of the compartment the synapses sit on: the rule's ``V``.
     bias : bool
         The bias of the target learns with this projection.
-    source_is_cell : bool
-        The source has equations of its own, in which filters can live.
+    source : Cell or None
+        The cell of the source, in whose equations filters can live; None for other sources.
     """
     own, synapse = rule.constants, lines_of(rule, rule.part("synapse"))
     on_pre = statements_of(rule, rule.on_pre, "on_pre")
     on_post = statements_of(rule, rule.on_post, "on_post")
     touched = {s.name for s, _ in (*on_pre, *on_post)}
-    names = {"V_post": f"{voltage}_post"}
+    sent = {n: source.sent(n) for n in rule.reads.pre if source is not None and n in source.axon}
+    names = {"V_post": f"{voltage}_post", **{f"{n}_pre": f"{sent[n]}_pre" for n in sent}}
     for side in ("pre", "post"):
         lines = lines_of(rule, rule.part(side))
         if not lines:
             continue
         unit_owned = not touched & {f"{n}_{side}" for n in lines} and (
-            side == "post" or source_is_cell)
+            side == "post" or source is not None)
         if unit_owned:
             part = wiring.target if side == "post" else wiring.source
-            _at_unit(part, name, lines, voltage, rule)
+            _at_unit(part, name, lines, {"V": voltage, **(sent if side == "pre" else {})}, rule)
             names.update({f"{n}_{side}": f"{n}_{name}_{side}" for n in lines})
             if side == "post":
                 names.update(_late(wiring, name, lines, rule))
         else:
             local = {n: f"{side}_{n}" for n in lines}
             names.update({f"{n}_{side}": local[n] for n in lines})
-            read = {n: f"{n}_{side}" for n in getattr(rule.reads, side)}
+            read = {n: names.get(f"{n}_{side}", f"{n}_{side}") for n in getattr(rule.reads, side)}
             if "V" in read:
                 read["V"] = f"{voltage}_post"
             lazy = not set(read) & _names(lines) and not _read(synapse, names, local.values())
@@ -265,10 +266,11 @@ def _read(lines: Mapping[str, str], names: Mapping[str, str], wanted: Iterable[s
     return bool(lines) and bool({names.get(n, n) for n in _names(lines)} & set(wanted))
 
 
-def _at_unit(part: Part, name: str, lines: Mapping[str, str], voltage: str, rule) -> None:
+def _at_unit(part: Part, name: str, lines: Mapping[str, str], read: Mapping[str, str], rule
+             ) -> None:
     """Put the filters of a rule into the text of the population they filter."""
     used = [n for n in rule.constants if n in _names(lines)]
-    here = {**{n: f"{n}_{name}" for n in (*lines, *used)}, "V": voltage}
+    here = {**read, **{n: f"{n}_{name}" for n in (*lines, *used)}}
     part.lines += [rename(line, here) for line in lines.values()]
     part.constants.update({f"{n}_{name}": rule.constants[n] for n in used})
     part.initial.update({f"{n}_{name}": rename(start(rule.initial[n], rule), here)

@@ -23,13 +23,14 @@ OPTIONS = {
 
 
 def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
-    """Return the digits, inputs (N, 64), labels 0..9.
+    """Return the digits, inputs (N, 64), labels 0..9, or 0, 1, ... of the classes that are kept.
 
     Parameters
     ----------
     options : dict
         ``test`` and ``validation``: samples held out; ``split_seed``: of scikit-learn's
-        ``train_test_split``; ``stratified``: each class has its share of each part;
+        ``train_test_split``; ``classes``: a list of the digits that are kept (default: all);
+        ``stratified``: each class has its share of each part;
         ``standardise``: "global" (one mean and deviation, over all pixels of the training part)
         or "none" (0..16).
     seed : int or None
@@ -42,8 +43,12 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     DataError
         For a wrong option.
     """
-    chosen = check_options(options, OPTIONS, where)
+    classes = _classes(options.get("classes", list(range(10))), f"{where}, classes")
+    plain = {key: value for key, value in options.items() if key != "classes"}
+    chosen = check_options(plain, OPTIONS, where)
     pixels, labels = _read()
+    kept = np.isin(labels, classes)
+    pixels, labels = pixels[kept], np.searchsorted(classes, labels[kept])
     held = chosen["test"] + chosen["validation"]
     if not 0 < chosen["test"] <= held < len(labels):
         raise DataError(
@@ -69,9 +74,17 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
         standardised(validation) if len(validation) else None,
         standardised(test),
         64,
-        10,
+        len(classes),
         "cross_entropy",
     )
+
+
+def _classes(value: object, where: str) -> np.ndarray:
+    """Return the digits that are kept, in ascending order; they become the labels 0, 1, ..."""
+    if (not isinstance(value, list | tuple) or len(set(value)) != len(value) or len(value) < 2
+            or not all(type(c) is int and 0 <= c <= 9 for c in value)):
+        raise DataError(where, f"found {value!r}", "give two or more digits, [3, 8]")
+    return np.array(sorted(value))
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ OPTIONS = {
     "test": 1000,
     "width": 1000,
     "depth": 4,
+    "units": ("relu", "sigmoid"),
 }
 GAIN = 3.0
 
@@ -31,7 +32,8 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     ----------
     options : dict
         ``inputs``, ``outputs``: sizes; ``train``, ``validation``, ``test``: samples; ``width``,
-        ``depth``: units in each of the teacher's hidden layers, and how many there are.
+        ``depth``: units in each of the teacher's hidden layers, and how many there are; ``units``:
+        "relu", with a linear output, or "sigmoid", with an output between 0 and 1.
     seed : int or None
         Of the run; None draws other data each time.
     where : str
@@ -46,7 +48,7 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     -----
     The teacher has rectified hidden layers, a linear output, no biases, and weights from a normal
     distribution of deviation 3 sqrt(2 / (n_in + n_out)), as in the code published with Deep
-    Feedback Control.
+    Feedback Control.  One of sigmoid units, hidden and output, has the same weights.
     """
     chosen = check_options(options, OPTIONS, where)
     for key in ("inputs", "outputs", "train", "test", "width"):
@@ -60,6 +62,10 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     def part(samples: int) -> Split:
         x = rng.uniform(-1.0, 1.0, (samples, sizes[0]))
         r = x
+        if chosen["units"] == "sigmoid":
+            for weight in weights:
+                r = 1.0 / (1.0 + np.exp(-(r @ weight.T)))
+            return Split(x, r)
         for weight in weights[:-1]:
             r = np.maximum(r @ weight.T, 0.0)
         return Split(x, r @ weights[-1].T)

@@ -130,18 +130,20 @@ def _equations(model: schema.Constants, written: tuple[text.Equation, ...],
     except ModelError as error:
         if "unknown name" in error.found:
             raise
-        suspects = []
+        suspects: dict[str, int] = {}
         for name in model.parameters:
+            freed = model.entered_by(name)
             try:
-                _check_lines(model, lines, {**known, name: None}, key)
+                _check_lines(model, lines, {**known, **dict.fromkeys(freed)}, key)
             except ModelError:
                 continue
-            suspects.append(name)
-        if len(suspects) != 1:
+            suspects[name] = len(freed)
+        fewest = [name for name, n in suspects.items() if n == min(suspects.values())]
+        if len(fewest) != 1:
             raise
-        value = model.parameters[suspects[0]]
+        value = model.parameters[fewest[0]]
         raise ModelError(
-            f"{model.label}: parameters.{suspects[0]}",
+            f"{model.label}: parameters.{fewest[0]}",
             f"found {value!r}, whose unit does not fit {error.where.rpartition(': ')[2]}: "
             f"{error.found}") from None
 
@@ -251,6 +253,19 @@ def _reads_of_cell(cell: schema.Cell, known: dict[str, Dimension | None]) -> Non
         text.check_name(name, where)
         tree, _, dims = text.with_unit(observable, where, cell.definitions)
         _fits(text.inline(tree, cell.definitions, where), known, where, dims)
+    for name, formula in cell.axon.items():
+        where = f"{cell.label}: axon.{name}"
+        tree, _, dims = text.with_unit(formula, where, cell.definitions)
+        _fits(text.inline(tree, cell.definitions, where), known, where, dims)
+        if name not in cell.offers or cell.offers[name] != dims:
+            raise ModelError(where, f"the cell offers no '{name}' in {unit_text(dims)}",
+                             near(name, cell.observables))
+    for name, compartment in cell.compartments.items():
+        if compartment.scale is not None:
+            where = f"{cell.label}: compartments.{name}.scale"
+            constants = {n: q.dimensions for n, q in cell.constants.items()}
+            _fits(cell.expression(compartment.scale, f"compartments.{name}.scale"), constants,
+                  where, cell.inputs[name])
     states = {line.name: line.dims for line in cell.lines if line.kind != "subexpression"}
     if cell.spike is not None:
         tree = cell.expression(cell.spike.when, "spike.when")

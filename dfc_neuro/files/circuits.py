@@ -105,6 +105,10 @@ def _load_cells(circuit: schema.Circuit) -> None:
             continue
         where = f"{circuit.label}: populations.{name}"
         cell = load(population.cell, "cell", where=f"{where}.cell", beside=beside)
+        if population.cells_per_unit > 1 and cell.spike is None:
+            raise ModelError(f"{where}.cells_per_unit", f"found {population.cells_per_unit}, but "
+                             f"cell '{cell.name}' does not spike: its copies would be the same",
+                             "leave it out")
         cell = _variant(cell, circuit, where)
         used = {key: value for key, value in circuit.cell_parameters.items()
                 if key in cell.parameters}
@@ -242,7 +246,7 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
     if not dot or compartment not in cell.compartments:
         raise ModelError(f"{where}.to", f"cell '{cell.name}' has no compartment '{compartment}'",
                          near(compartment, cell.compartments))
-    scale = units.quantity(projection.scale, f"{where}.scale")
+    scale = circuit.scale(name)
     spikes = projection.from_.endswith(".spikes")
     given: Dimension | None
     if spikes != (projection.synapse is not None):
@@ -259,7 +263,7 @@ def _check_projection(circuit: schema.Circuit, name: str) -> None:
         given = units.product(scale.dimensions, carried)
     wanted = cell.inputs[compartment]
     if given is not None and given != wanted:
-        raise ModelError(f"{where}.scale", f"{projection.scale!r} makes the input "
+        raise ModelError(f"{where}.scale", f"'{scale.text}' makes the input "
                          f"{unit_text(given)}, {projection.to} ({cell.name}) takes "
                          f"{unit_text(wanted)}", 'give a scale such as "90 pA"')
     if isinstance(projection.connect, dict):

@@ -65,11 +65,13 @@ def cell_text(cell: schema.Cell, inputs: Mapping[str, Sequence[str]]) -> str:
                              near(compartment, cell.compartments))
     lines = equation_lines(cell, cell.lines)
     lines += [socket_line(cell, name, inputs.get(name, ())) for name in cell.compartments]
-    for name, observable in cell.observables.items():
-        where = f"{cell.label}: observables.{name}"
-        tree, _, dims = text.with_unit(observable, where, cell.definitions)
-        written = text.write(text.inline(tree, cell.definitions, where))
-        lines.append(f"{name} = {written} : {unit_text(dims)}")
+    for key, table in (("observables", cell.observables), ("axon", cell.axon)):
+        for name, formula in table.items():
+            where = f"{cell.label}: {key}.{name}"
+            tree, _, dims = text.with_unit(formula, where, cell.definitions)
+            written = text.write(text.inline(tree, cell.definitions, where))
+            variable = name if key == "observables" else cell.sent(name)
+            lines.append(f"{variable} = {written} : {unit_text(dims)}")
     return "\n".join(lines + constant_lines(cell)) + "\n"
 
 

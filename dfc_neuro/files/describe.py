@@ -84,6 +84,8 @@ def _cell(cell: schema.Cell) -> list[str]:
     lines += ["", "compartments"]
     lines += _indented(f"{name}: voltage {c.voltage}, input {c.input} in "
                        f"{unit_text(cell.inputs[name])}" for name, c in cell.compartments.items())
+    if cell.axon:
+        lines += ["", "others read", *_indented(f"{n} = {e}" for n, e in cell.axon.items())]
     offers = [f"{name} ({unit_text(dims)})" for name, dims in cell.offers.items()
               if name not in cell.constants]
     return [*lines, "", "may be read", *_indented([", ".join(offers)])]
@@ -105,6 +107,7 @@ def _circuit(circuit: schema.Circuit) -> list[str]:
     lines = ["populations"]
     for name, p in circuit.populations.items():
         what = p.cell if p.source is None else f"source of {p.source}"
+        what = f"{what} ({p.cells_per_unit} cells a unit)" if p.cells_per_unit > 1 else what
         changed = "".join(f", {head} = {body}" for head, body in p.functions.items())
         lines.append(f"  {name}: {p.n} x {what}{changed}")
     lines += ["", "controllers"]
@@ -113,7 +116,8 @@ def _circuit(circuit: schema.Circuit) -> list[str]:
         lines.append(f"  {name}: {use.model}, {shown}")
     lines += ["", "projections"]
     for name, j in circuit.projections.items():
-        scale = "" if j.scale == 1 else f", scale {j.scale}"
+        scale = circuit.scale(name).text
+        scale = "" if scale == "1" else f", scale {scale}"
         synapse = f", synapse {j.synapse}" if j.synapse else ""
         lines.append(f"  {name}: {j.to} <- {j.from_}, connect {j.connect}, w {j.w}, "
                      f"rule {j.rule or 'none'}{synapse}{scale}")

@@ -79,6 +79,7 @@ Step = Annotated[Any, BeforeValidator(_step)]
 Level = Annotated[Any, BeforeValidator(_any_quantity)]
 Plain = Annotated[Any, BeforeValidator(_plain)]
 Keys = dict[str, Plain]
+Method = Literal["euler", "rk2", "rk4", "heun", "exponential_euler"]
 
 
 class When(Part):
@@ -126,7 +127,7 @@ class RecordingNumerics(Part):
     """
 
     engine: Literal["brian", "rates"] = "brian"
-    method: Literal["euler", "rk2", "rk4", "heun", "exponential_euler"] | None = None
+    method: Method | None = None
     dt: Step | None = None
     target: Literal["auto", "numpy", "cython", "numba"] = "auto"
     bound: PositiveFloat | None = None
@@ -321,18 +322,23 @@ class RecordingProtocol(Protocol):
 
 
 class LearningNumerics(Part):
-    """Engine, integrator, step (in units of tau_u) and precision of a learning experiment.
+    """Engine and step (a time, or a number in units of tau_u) of a learning experiment.
 
-    Without an integrator, forward weights that learn by DFC do so by the closed form of the time
-    average of Euler's steps ("averaged"), everything else by Euler's steps.
+    `integrator` and `precision` (default float32) are of the rate engine.  Without an integrator,
+    forward weights that learn by DFC do so by the closed form of the time average of Euler's steps
+    ("averaged"), everything else by Euler's steps.  `method`, `target` and `read_out`, the time
+    over which the outputs of held-out samples are counted (default 1 s), are of Brian2.
     """
 
     engine: Literal["rates", "brian"] = "rates"
     integrator: Literal["euler", "fast", "averaged"] | None = None
-    dt: PositiveFloat = 0.02
-    precision: Literal["float64", "float32"] = "float32"
+    dt: Step = 0.02
+    precision: Literal["float64", "float32"] | None = None
     threads: PositiveInt | None = None
     bound: PositiveFloat | None = None
+    method: Method | None = None
+    target: Literal["auto", "numpy", "cython"] | None = None
+    read_out: Duration | None = None
 
 
 class Phase(Part):
@@ -340,6 +346,9 @@ class Phase(Part):
 
     Either `duration` (in units of tau_u) or `steps` (of numerics.dt).  `noise` is the standard
     deviation on hidden apical compartments, `noise_output` on the output's (default: the same).
+    On cells that Brian2 runs, `free` is the length of the segment without control that each sample
+    begins with, `read` the last part of the controlled one, in which rules read (default: all of
+    it), and `tau_noise` the time constant that filters the noise; all in units of tau_u.
     Every other key is a key of the circuit, of its cells or of numerics; they are in `keys`.
     """
 
@@ -352,6 +361,9 @@ class Phase(Part):
     noise: float = Field(default=0.0, ge=0)
     noise_output: float | None = Field(default=None, ge=0)
     target: Literal["loss", "own_output"] = "loss"
+    free: PositiveFloat | None = None
+    read: PositiveFloat | None = None
+    tau_noise: PositiveFloat | None = None
     keys: Keys = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -105,6 +105,14 @@ class Constants(Description):
             found[name] = Quantity(value, dims, f"{value!r} {units.unit_text(dims)}")
         return found
 
+    def entered_by(self, parameter: str) -> set[str]:
+        """Return a parameter and the derived constants whose formulas it enters."""
+        found = {parameter}
+        for name, formula in self.derived.items():
+            if found & text.names(self.expression(formula, f"derived.{name}")):
+                found.add(name)
+        return found
+
     def inlined(self, lines: Iterable[text.Equation], key: str) -> tuple[text.Equation, ...]:
         """Return parsed lines with the functions of this file put in."""
         return tuple(
@@ -123,11 +131,13 @@ class Compartment(Part):
     """A socket: the voltage, and the input symbol that the equations use and do not define.
 
     `unit` of the input is found from the equations and need be given only if they leave it open.
+    `scale` is a formula of the cell's constants: what w = 1 means where a projection gives none.
     """
 
     voltage: str
     input: str
     unit: str | None = None
+    scale: str | None = None
 
 
 class Spike(Part):
@@ -145,6 +155,7 @@ class Cell(Constants):
     equations: str
     compartments: dict[str, Compartment]
     observables: dict[str, str] = Field(default_factory=dict)
+    axon: dict[str, str] = Field(default_factory=dict)
     spike: Spike | None = None
     refractory: Start | None = None
     initial: dict[str, Start] = Field(default_factory=dict)
@@ -176,6 +187,21 @@ class Cell(Constants):
             where = f"{self.label}: observables.{name}"
             found[name] = text.with_unit(observable, where, self.definitions)[2]
         return found
+
+    def sent(self, name: str) -> str:
+        """Return the variable that others read under a name: that of the axon, if it has one."""
+        return f"{name}_axon" if name in self.axon else name
+
+    def unit_of_weight(self, compartment: str) -> Quantity:
+        """Return what w = 1 is to a compartment on projections that give no scale of their own."""
+        formula = self.compartments[compartment].scale
+        if formula is None:
+            return Quantity(1.0, units.DIMENSIONLESS, "1")
+        tree = self.expression(formula, f"compartments.{compartment}.scale")
+        dims = dimension(tree, {n: q.dimensions for n, q in self.constants.items()})
+        assert dims is not None
+        value = evaluate(tree, {n: q.value for n, q in self.constants.items()})
+        return Quantity(value, dims, f"{value:.6g} {units.unit_text(dims)}")
 
     def brian2(self):
         """Return Brian2 Equations and a dictionary of parameter quantities for a NeuronGroup.
@@ -270,10 +296,12 @@ class Rule(Constants):
 class Population(Part):
     """Neurons of one cell, or a source of rates or spikes; functions may replace the cell's.
 
-    `extent` holds the sides of the line, rectangle or box that they lie in.
+    `extent` holds the sides of the line, rectangle or box that they lie in.  A unit may be several
+    cells that share their input and of whose output the mean is read.
     """
 
     n: PositiveInt
+    cells_per_unit: PositiveInt = 1
     extent: Extent = ()
     cell: str | None = None
     source: Literal["rate", "spikes"] | None = None
@@ -313,7 +341,7 @@ class Projection(Part):
     rule: RuleName = None
     synapse: str | None = None
     release: str | None = None
-    scale: Value = 1
+    scale: Value | None = None
     delay: Value | None = None
     bias: bool | None = None
 
@@ -343,6 +371,15 @@ class Circuit(Description):
     def cells(self) -> dict[str, Cell]:
         """The cell of each population that has one."""
         return self._cells
+
+    def scale(self, name: str) -> Quantity:
+        """Return what w = 1 means on a projection: its own scale, or that of the compartment."""
+        projection = self.projections[name]
+        population, _, compartment = projection.to.partition(".")
+        if projection.scale is None and projection.synapse is None:
+            return self.cells[population].unit_of_weight(compartment)
+        return units.quantity(1 if projection.scale is None else projection.scale,
+                              f"{self.label}: projections.{name}.scale")
 
     @property
     def controller_models(self) -> dict[str, Controller]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from dfc_neuro.datasets._dataset import Dataset
+from dfc_neuro.files.schema import Circuit, Rule
+from dfc_neuro.learning.timing import Timing
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.layered import Layered
@@ -19,9 +21,40 @@ class Phase:
 
     name: str
     learn: str  # "W" or "Q"
-    control: Control
     own_output: bool  # the target is the network's own output
+
+
+@dataclass(frozen=True)
+class RatePhase(Phase):
+    """A phase that the kernels run."""
+
+    control: Control
     rule: RuleKernel
+
+
+@dataclass(frozen=True)
+class TextPhase(Phase):
+    """A phase that Brian2 runs from the text of cells, controller and rules.
+
+    `timing` counts steps; `noise` is the standard deviation of the apical compartments of each
+    layer and the time constant of it, in steps; `rules` are those of the projections that learn.
+    """
+
+    circuit: Circuit
+    timing: Timing
+    noise: tuple[tuple[float, float], ...]
+    rules: dict[str, Rule]
+    noise_scale: float | None  # instead of the cells', where the circuit sets none
+
+
+@dataclass(frozen=True)
+class Brian:
+    """How Brian2 runs: step and read-out of held-out samples in seconds, integrator, target."""
+
+    dt: float
+    read_out: float
+    method: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -57,12 +90,13 @@ class Plan:
     diagnostics: dict[str, Any]  # samples, gamma
     bound: float  # a voltage's deviation beyond which the run stops
     seed: int
+    brian: Brian | None = None
 
     @property
     def averaged(self) -> bool:
         """Whether forward weights learn by the closed form of the time average."""
         phase = self.control_phase()
-        return self.method_name == "dfc" and phase is not None \
+        return self.method_name == "dfc" and isinstance(phase, RatePhase) \
             and phase.control.integrator == "averaged"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from dfc_neuro.errors import EngineError, ProtocolError, near
 from dfc_neuro.files import resolve
 from dfc_neuro.files.protocols import LearningProtocol
 from dfc_neuro.files.protocols import Phase as PhaseTable
-from dfc_neuro.learning.plan import Pass, Phase, Plan
+from dfc_neuro.learning.plan import Pass, Phase, Plan, RatePhase
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import LOSSES
@@ -22,11 +23,16 @@ MOST_STEPS = 100_000_000
 SMALLEST_SCALE = 0.01  # below it the published feedback rule divides by this, not by the noise
 
 
-def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
+def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> RatePhase:
     where = f"{protocol.label}: phases.{name}"
+    for key in ("free", "read", "tau_noise"):
+        if getattr(table, key) is not None:
+            raise ProtocolError(f"{where}.{key}", "is of cells that Brian2 runs",
+                                'leave it out, or set numerics.engine = "brian"')
     own = resolve.phase(protocol, name)
     assert own.circuit is not None
-    net, dt = layered(own.circuit), own.numerics.dt
+    net = layered(own.circuit)
+    dt = net.in_tau_u(own.numerics.dt, f"{where}: numerics.dt")
     closed = table.learn == "W" and protocol.method == "dfc"
     integrator = own.numerics.integrator or ("averaged" if closed else "euler")
     length = float(table.steps) if table.steps is not None else (table.duration or 0.0) / dt
@@ -52,11 +58,11 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> Phase:
     scale = None
     if table.noise and "noise_scale" not in own.circuit.cell_parameters:
         scale = max(table.noise, SMALLEST_SCALE)
-    return Phase(name, table.learn, control, table.target == "own_output",
-                 net.rule(table.learn, scale))
+    return RatePhase(name, table.learn, table.target == "own_output", control,
+                     net.rule(table.learn, scale))
 
 
-def _passes(protocol: LearningProtocol, phases: dict[str, Phase], feedback_learns: bool
+def _passes(protocol: LearningProtocol, phases: Mapping[str, Phase], feedback_learns: bool
             ) -> tuple[Pass, ...]:
     def runs(name: str) -> bool:
         return phases[name].learn == "W" or feedback_learns
@@ -96,6 +102,13 @@ def _diagnostics(protocol: LearningProtocol) -> dict[str, Any]:
     return found
 
 
+def _check_rates(protocol: LearningProtocol) -> None:
+    for key in ("method", "target", "read_out"):
+        if getattr(protocol.numerics, key) is not None:
+            raise EngineError(f"{protocol.label}: numerics.{key}", "is of Brian2",
+                              'leave it out, or set numerics.engine = "brian"')
+
+
 def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
     """Resolve everything that a training run needs, and check that it fits together.
 
@@ -105,21 +118,29 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
         Before any work is done.
     """
     label = protocol.label
-    if protocol.numerics.engine != "rates":
-        raise EngineError(f"{label}: numerics.engine", f"'{protocol.numerics.engine}' does not run "
-                          "learning protocols on data", "engine 'rates' does")
     if protocol.circuit is None:
         raise ProtocolError(f"{label}: on", f"'{protocol.on}' is not a circuit",
                             "learning needs a circuit, such as dfc_layered")
     method = get("methods", protocol.method, f"{label}: method")
     batch, nudge = _number(protocol, "batch", True), _number(protocol, "target_stepsize", False)
-    net = layered(protocol.circuit)
-    phases = {name: _phase(protocol, name, table) for name, table in protocol.phases.items()}
+    phases: dict[str, Phase] = {}
+    brian = None
+    if protocol.numerics.engine == "brian":
+        from dfc_neuro.learning.planning_text import brian_of, text_layers, text_phase
+
+        brian = brian_of(protocol)
+        net = text_layers(protocol.circuit, brian)
+        phases |= {name: text_phase(protocol, name, brian.dt) for name in protocol.phases}
+    else:
+        _check_rates(protocol)
+        net = layered(protocol.circuit)
+        phases |= {name: _phase(protocol, name, table) for name, table in protocol.phases.items()}
     for phase in phases.values():
         if phase.learn == "Q" and not phase.own_output:
             raise ProtocolError(f"{label}: phases.{phase.name}.target", "is the loss",
                                 'feedback weights learn with target = "own_output"')
-        if phase.learn == "Q" and protocol.feedback == "fixed_point" and phase.rule.bounds:
+        if phase.learn == "Q" and protocol.feedback == "fixed_point" \
+                and isinstance(phase, RatePhase) and phase.rule.bounds:
             raise EngineError(f"{label}: feedback", "'fixed_point' solves for weights without "
                               "bounds, and the rule has some", 'set feedback = "learned"')
     dataset = get("datasets", protocol.data["name"], f"{label}: data.name").load(
@@ -144,7 +165,8 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
         feedback=protocol.feedback,
         dataset=dataset, phases=tuple(phases.values()), passes=passes, batch=batch, loss=loss,
         nudge=float(nudge), optimisers={k: dict(v) for k, v in protocol.optimisers.items()},
-        dtype=np.dtype(protocol.numerics.precision), threads=protocol.numerics.threads,
+        dtype=np.dtype("float64" if brian else protocol.numerics.precision or "float32"),
+        threads=protocol.numerics.threads,
         keep_unconverged=protocol.keep_unconverged, as_published=protocol.as_published,
         record=dict(protocol.record), diagnostics=_diagnostics(protocol), seed=seed,
-        bound=protocol.numerics.bound or BOUND)
+        bound=protocol.numerics.bound or (0.0 if brian else BOUND), brian=brian)

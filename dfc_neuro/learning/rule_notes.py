@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from dfc_neuro.datasets._dataset import Split
-from dfc_neuro.learning.plan import Phase
+from dfc_neuro.learning.plan import Phase, RatePhase
 from dfc_neuro.learning.trainer import Trainer
 from dfc_neuro.rates.averaged import applies
 from dfc_neuro.rates.rules import error_in_precision, seconds_by_synapse
@@ -30,7 +30,7 @@ def announce(trainer: Trainer, samples: Split) -> None:
     """
     plan = trainer.plan
     for phase in {one.phase.name: one.phase for one in plan.passes}.values():
-        if phase.learn != "W" or not plan.method.USES_Q:
+        if phase.learn != "W" or not plan.method.USES_Q or not isinstance(phase, RatePhase):
             continue
         if phase.rule.by_synapse:
             taken = seconds_by_synapse(phase.rule, trainer.net, plan.batch)
@@ -43,6 +43,7 @@ def announce(trainer: Trainer, samples: Split) -> None:
 
 
 def _say_digits(trainer: Trainer, phase: Phase, samples: Split) -> None:
+    assert isinstance(phase, RatePhase)
     batch, _ = trainer.minibatch(phase, samples, 0)
     net, fwd = batch.net, batch.fwd
     u = steady_control(net, fwd, batch.delta, phase.control.alpha)

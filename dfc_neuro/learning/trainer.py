@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from dfc_neuro.datasets._dataset import Split, minibatches
+from dfc_neuro.diagnostics._snapshot import Snapshot
 from dfc_neuro.errors import NumericalError, ProtocolError
-from dfc_neuro.learning.plan import Pass, Phase, Plan
+from dfc_neuro.learning import traces
+from dfc_neuro.learning.plan import Pass, Phase, Plan, RatePhase
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
 from dfc_neuro.rates.expected import expected_update
@@ -16,13 +19,13 @@ from dfc_neuro.rates.fixed_point import fixed_point
 from dfc_neuro.rates.losses import LOSSES, errors
 from dfc_neuro.rates.network import Network, forward
 from dfc_neuro.rates.rules import apical_control_factor
-from dfc_neuro.rates.simulate import simulate
+from dfc_neuro.rates.simulate import deviation, simulate
 
 Array = np.ndarray
 LARGEST_PARAMETER = 1000.0
 AT_ONCE = 500  # samples that are evaluated together
 SOLVED_ON = 512  # samples on which feedback weights at rest are solved for
-_INITIAL, _SHUFFLE, _NOISE, PROBE = range(4)  # uses of random numbers
+INITIAL, SHUFFLE, NOISE, PROBE = range(4)  # uses of random numbers
 
 
 def stream(seed: int, *use: int) -> np.random.SeedSequence:
@@ -45,11 +48,14 @@ class Tally:
 
 
 class Trainer:
-    """A network that learns by the passes of a plan."""
+    """A network that learns by the passes of a plan; the kernels run it."""
+
+    TALLIED: tuple[str, ...] = ("train_loss", "train_error", "converged", "diverged",
+                                "not_converged")
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        rng = np.random.default_rng(stream(plan.seed, _INITIAL))
+        rng = np.random.default_rng(stream(plan.seed, INITIAL))
         net = plan.layered.draw(rng, plan.feedback)
         self.net: Network = net.astype(plan.dtype)
         self.done = 0
@@ -74,27 +80,37 @@ class Trainer:
             self._stages[kind] = stage
         return self._optimisers[kind]
 
+    def learn(self, one: Pass, part: float, weights: list[Array], ascent: list[Array]) -> None:
+        """Change weights in place along `ascent`, when `part` of a pass is over."""
+        alike = [i for i, other in enumerate(self.plan.passes)
+                 if (other.phase.learn, bool(other.epoch)) == (one.phase.learn, bool(one.epoch))]
+        optimiser = self._optimiser(one.phase.learn, "after" if one.epoch else "before")
+        optimiser.anneal((alike.index(self.done) + part) / len(alike))
+        optimiser.apply(weights, ascent)
+
     def run(self, one: Pass) -> None:
         """Go once over the training data."""
         plan, data = self.plan, self.plan.dataset.train
         index = self.done
-        rng = np.random.default_rng(stream(plan.seed, _SHUFFLE, index))
+        rng = np.random.default_rng(stream(plan.seed, SHUFFLE, index))
         if one.phase.learn == "Q" and plan.feedback == "fixed_point":
             self._solve_feedback(one, data.part(rng.permutation(len(data))[:SOLVED_ON]))
             self.done += 1
             return
-        noise = stream(plan.seed, _NOISE, index).generate_state(len(data) // plan.batch + 2)
+        noise = stream(plan.seed, NOISE, index).generate_state(len(data) // plan.batch + 2)
         for k, rows in enumerate(minibatches(len(data), plan.batch, rng)):
+            done = k * plan.batch / len(data)
             part = data.part(rows)
             if one.phase.learn == "W":
-                self._learn_forward(one, part, int(noise[k]))
+                self._learn_forward(one, part, int(noise[k]), done)
             else:
-                self._learn_feedback(one, part, int(noise[k]))
+                self._learn_feedback(one, part, int(noise[k]), done)
         self._check(one)
         self.done += 1
 
     def minibatch(self, phase: Phase, part: Split, seed: int) -> tuple[Minibatch, float]:
         """Return a minibatch ready for a method, and its loss."""
+        assert isinstance(phase, RatePhase)
         plan, net = self.plan, self.net
         fwd = forward(net, part.inputs(plan.dtype))
         loss, gradient = LOSSES[plan.loss](fwd.r[-1], part.targets(plan.dtype))
@@ -103,15 +119,15 @@ class Trainer:
                          plan.threads, plan.keep_unconverged, plan.as_published,
                          plan.bound), loss
 
-    def _learn_forward(self, one: Pass, part: Split, seed: int) -> None:
+    def _learn_forward(self, one: Pass, part: Split, seed: int, done: float) -> None:
         batch, loss = self.minibatch(one.phase, part, seed)
         step = self.plan.method.update(batch)
-        optimiser = self._optimiser("W", "after" if one.epoch else "before")
         trained = self.plan.layered.trained_forward
-        optimiser.apply(
-            [part[i] for part in (self.net.W, self.net.b) for i in trained],
-            [part[i] for part in (step.update.dW, step.update.db) for i in trained])
-        _keep_within(one.phase.rule.bounds, [self.net.W[i] for i in trained])
+        self.learn(one, done,
+                   [part[i] for part in (self.net.W, self.net.b) for i in trained],
+                   [part[i] for part in (step.update.dW, step.update.db) for i in trained])
+        assert isinstance(one.phase, RatePhase)
+        keep_within(one.phase.rule.bounds, [self.net.W[i] for i in trained])
         if not one.epoch:
             return
         tally, weight = self.tally, 1 if self.plan.as_published else len(part)
@@ -125,8 +141,9 @@ class Trainer:
         tally.newton += step.newton
         tally.stepped += step.stepped
 
-    def _learn_feedback(self, one: Pass, part: Split, seed: int) -> None:
+    def _learn_feedback(self, one: Pass, part: Split, seed: int, done: float) -> None:
         net = self.net
+        assert isinstance(one.phase, RatePhase)
         fwd = forward(net, part.inputs(self.plan.dtype))
         if self.plan.feedback == "expected":
             factor = -apical_control_factor(one.phase.rule)
@@ -138,13 +155,13 @@ class Trainer:
                               rule=one.phase.rule, seed=seed, threads=self.plan.threads,
                               bound=self.plan.bound).dW
         trained = self.plan.layered.trained_feedback
-        optimiser = self._optimiser("Q", "after" if one.epoch else "before")
-        optimiser.apply([net.Q[i] for i in trained], [ascent[i] for i in trained])
-        _keep_within(one.phase.rule.bounds, [net.Q[i] for i in trained])
+        self.learn(one, done, [net.Q[i] for i in trained], [ascent[i] for i in trained])
+        keep_within(one.phase.rule.bounds, [net.Q[i] for i in trained])
 
     def _solve_feedback(self, one: Pass, part: Split) -> None:
         """Put Q where training by the expected update would end, weight decay included."""
         net, trained = self.net, self.plan.layered.trained_feedback
+        assert isinstance(one.phase, RatePhase)
         scale = 1.0 / np.sqrt(-apical_control_factor(one.phase.rule))
         found = fixed_point(
             net, one.phase.control, forward(net, part.inputs(self.plan.dtype)),
@@ -206,8 +223,49 @@ class Trainer:
         loss, error = np.average(found, axis=0, weights=None if plan.as_published else counts)
         return float(loss), float(error)
 
+    def held_out(self) -> dict[str, float]:
+        """Return loss and error on the test samples, and on validation samples if there are any."""
+        out: dict[str, float] = {}
+        for name in ("validation", "test"):
+            split = getattr(self.plan.dataset, name)
+            if split is not None:
+                out[f"{name}_loss"], out[f"{name}_error"] = self.evaluate(split)
+        return out
 
-def _keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> None:
+    def snapshot(self, phase: Phase, samples: Split) -> Snapshot:
+        """Return the state of the network at a minibatch, with the method's own update."""
+        assert isinstance(phase, RatePhase)
+        plan = self.plan
+        batch, _ = self.minibatch(phase, samples, 0)
+        step = plan.method.update(batch)
+        final = None
+        if step.controlled is not None:
+            end = step.controlled
+            dr = deviation(batch.net, batch.fwd, end.x)
+            final = {"r_L": batch.fwd.r[-1] + dr[-1], "u": end.u,
+                     "v": [free + d for free, d in zip(batch.fwd.v, end.x, strict=True)]}
+        return Snapshot(batch.net, batch.fwd, batch.delta, step.update, phase.control,
+                        gamma=plan.diagnostics.get("gamma", 0.0), final=final,
+                        target_stepsize=plan.nudge, as_published=plan.as_published)
+
+    def recordable(self, layer: int) -> Mapping[str, tuple[str, ...]]:
+        """Return what can be recorded of a layer, by kind; one recording has one kind."""
+        return traces.RECORDABLE
+
+    def clock(self, phase: Phase) -> tuple[float, str, int]:
+        """Return time step, unit of time and number of states of a phase."""
+        assert isinstance(phase, RatePhase)
+        return phase.control.dt, "tau_u", phase.control.steps
+
+    def recording(self, phase: Phase, samples: Split, kind: str, layer: int, units: list[int],
+                  every: int) -> traces.Recording:
+        """Return recordings of one kind of a minibatch, `every` so many steps of a phase."""
+        assert isinstance(phase, RatePhase)
+        return traces.recorded(self, phase, samples, kind, layer, units, every)
+
+
+def keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> None:
+    """Clip weights to hard bounds, if there are any."""
     if bounds is not None:
         for w in weights:
             np.clip(w, bounds[0], bounds[1], out=w)

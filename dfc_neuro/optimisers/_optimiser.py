@@ -11,12 +11,12 @@ from dfc_neuro.optimisers._clip import HOW, clip_factors
 from dfc_neuro.registry import get
 
 Array = np.ndarray
-DEFAULTS: dict[str, object] = {"name": "sgd", "lr": None, "weight_decay": 0.0, "clip": "none",
-                               "clip_norm": 1.0}
+DEFAULTS: dict[str, object] = {"name": "sgd", "lr": None, "lr_end": None, "weight_decay": 0.0,
+                               "clip": "none", "clip_norm": 1.0}
 
 
 def _check(key: str, value: object, where: str) -> None:
-    if key == "name":
+    if key == "name" or (key == "lr_end" and value is None):
         return
     if key == "clip":
         if value not in HOW:
@@ -40,8 +40,8 @@ class Optimiser:
     Parameters
     ----------
     options : dict
-        ``name``, ``lr`` (a number), and optionally ``weight_decay`` (added to the gradient as
-        ``weight_decay * theta`` after clipping), ``clip`` ("each", "global" or "none"),
+        ``name``, ``lr`` (a number), and optionally ``lr_end``, ``weight_decay`` (added to the
+        gradient as ``weight_decay * theta`` after clipping), ``clip`` ("each", "global" or "none"),
         ``clip_norm``, and what the module's OPTIONS name.
     where : str
         The place in the protocol, for messages.
@@ -74,6 +74,15 @@ class Optimiser:
         self.count += 1
         for p, a, factor, state in zip(parameters, ascent, factors, self.state, strict=True):
             self.module.step(p, a, factor, decay, state, self.count, self.lr, self.options)
+
+    def anneal(self, progress: float) -> None:
+        """Move the learning rate from ``lr`` towards ``lr_end``, if there is one.
+
+        `progress` goes from 0 to 1 over all passes that the optimiser is for.
+        """
+        first, last = self.options["lr"], self.options["lr_end"]
+        if last is not None:
+            self.lr = first + (last - first) * progress
 
     def save(self, prefix: str) -> dict[str, object]:
         """Return the state under names that begin with `prefix`, for a checkpoint."""

@@ -7,7 +7,13 @@ told apart also by people who are colour-blind.
 from dfc_neuro.plot._common import BLACK, BLUE, COMPARTMENTS, GREEN, GREY, ORANGE, PINK, RED, SKY
 from dfc_neuro.plot._learning import angles, control, learning_curve, plasticity
 from dfc_neuro.plot._pairing import bars, pairing
-from dfc_neuro.plot._recordings import measure_by, raster, voltages, weight_change
+from dfc_neuro.plot._recordings import (
+    condition_values,
+    measure_by,
+    raster,
+    voltages,
+    weight_change,
+)
 
 __all__ = [
     "BLACK",
@@ -21,6 +27,7 @@ __all__ = [
     "SKY",
     "angles",
     "bars",
+    "condition_values",
     "control",
     "learning_curve",
     "measure_by",

@@ -10,7 +10,7 @@ import numpy as np
 from dfc_neuro.errors import EngineError
 from dfc_neuro.files import text
 from dfc_neuro.files.schema import Cell, Circuit, Projection, Rule
-from dfc_neuro.files.units import Quantity
+from dfc_neuro.files.units import Quantity, quantity
 from dfc_neuro.initialisers._shape import Place
 from dfc_neuro.rates.canonical import (
     REMEDY,
@@ -22,6 +22,8 @@ from dfc_neuro.rates.canonical import (
 from dfc_neuro.rates.compile import RuleKernel, compile_rule
 from dfc_neuro.rates.network import Network
 from dfc_neuro.registry import get
+
+RECORD = "engine 'brian' runs any circuit in a recording protocol"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,14 @@ class Layered:
             return value.value
         tau_u: Quantity = self.circuit.controller_models[self.controller].constants["tau_u"]
         return value.value / (tau_u.value if any(tau_u.dimensions) else 1.0)
+
+    def in_tau_u(self, time: float | str, where: str) -> float:
+        """Return a time in units of tau_u; a plain number is in these already."""
+        value = quantity(time, where)
+        if not any(value.dimensions):
+            return value.value
+        return value.value / self.circuit.controller_models[self.controller].constants[
+            "tau_u"].value
 
     def control_constant(self, name: str) -> float:
         """Return a parameter of the controller, in SI units."""
@@ -178,7 +188,7 @@ def _compile(rule: Rule, cell: Cell, noise_scale: float | None) -> RuleKernel:
 
 
 def layered(circuit: Circuit) -> Layered:
-    """Return the layered network that a circuit describes.
+    """Return the layered network that a circuit describes, for the kernels.
 
     Raises
     ------
@@ -187,61 +197,80 @@ def layered(circuit: Circuit) -> Layered:
         controller is not what the kernels compute.  The message names file, key and the engine
         that can run it.
     """
+    found = chain(circuit)
+    cells = [circuit.cells[name] for name in found.populations[1:]]
+    label = circuit.label
+    for name in (*found.forward, *filter(None, found.feedback)):
+        if circuit.projections[name].scale not in (None, 1):
+            raise EngineError(f"{label}: projections.{name}", "has a scale of its own; the rate "
+                              "engine has none", REMEDY)
+    check_controller(circuit.controller_models[found.controller])
+    slow = {check_cell(cell) for cell in cells}
+    if len(slow) > 1:
+        raise EngineError(f"{label}: populations", "some cells have a slow apical compartment and "
+                          "some not; the rate engine has one kind", REMEDY)
+    for cell in cells:
+        check_observable(cell, "rate")
+    return replace(
+        found, slow_apical=slow.pop(),
+        nonlinearities=tuple(nonlinearity(cell, f"{label}: populations.{name}")
+                             for name, cell in zip(found.populations[1:], cells, strict=True)))
+
+
+def chain(circuit: Circuit) -> Layered:
+    """Return the chain of layers that a circuit is, whatever the text of its cells.
+
+    Raises
+    ------
+    EngineError
+        If it is not a chain of all-to-all layers with one controller of the output's rate.
+    """
     label = circuit.label
     sources = [name for name, p in circuit.populations.items() if p.source]
     if len(sources) != 1 or circuit.populations[sources[0]].source != "rate":
-        raise EngineError(f"{label}: populations", "the rate engine needs one source of rates, "
-                          f"found {sources or 'none'}", REMEDY)
+        raise EngineError(f"{label}: populations", "learning needs one source of rates, "
+                          f"found {sources or 'none'}", RECORD)
     into: dict[str, tuple[str, str]] = {}
     feedback: dict[str, str] = {}
     for name, p in circuit.projections.items():
         where = f"{label}: projections.{name}"
         origin, _, read = p.from_.partition(".")
         target, _, compartment = p.to.partition(".")
-        if p.connect != "all" or p.synapse or p.delay is not None or p.scale != 1:
-            raise EngineError(where, "has a connect, synapse, delay or scale of its own; the rate "
-                              "engine has dense weights only", REMEDY)
+        if p.connect != "all" or p.synapse or p.delay is not None:
+            raise EngineError(where, "has a connect, synapse or delay of its own; dense weights "
+                              "learn, without delay", RECORD)
         if origin in circuit.controllers and read == "u" and compartment == "apical":
             known: dict = feedback
             value: object = name
         elif origin in circuit.populations and read == "rate" and compartment == "basal":
             known, value = into, (origin, name)
         else:
-            raise EngineError(where, f"goes from {p.from_} to {p.to}; the rate engine runs "
-                              "rates to basal and the control u to apical compartments", REMEDY)
+            raise EngineError(where, f"goes from {p.from_} to {p.to}; learning takes rates to "
+                              "basal and the control u to apical compartments", RECORD)
         if p.bias is not None and p.bias != (known is into):
-            raise EngineError(f"{where}.bias", f"is {str(p.bias).lower()}; in the rate engine the "
-                              "bias of a layer learns with its W", REMEDY)
+            raise EngineError(f"{where}.bias", f"is {str(p.bias).lower()}; the bias of a layer "
+                              "learns with its W", RECORD)
         if target in known:
             raise EngineError(where, f"is a second projection to {p.to} (a skip or recurrent "
-                              "one); the rate engine runs a chain of layers", REMEDY)
+                              "one); a chain of layers learns", RECORD)
         known[target] = value
     after = {origin: target for target, (origin, _) in into.items()}
-    chain = [sources[0]]
-    while chain[-1] in after and after[chain[-1]] not in chain:
-        chain.append(after[chain[-1]])
-    if len(chain) != len(circuit.populations) or len(into) != len(chain) - 1:
-        left = sorted(set(circuit.populations) - set(chain)) or [
-            name for target, (_, name) in into.items() if target not in chain[1:]]
+    order = [sources[0]]
+    while order[-1] in after and after[order[-1]] not in order:
+        order.append(after[order[-1]])
+    if len(order) != len(circuit.populations) or len(into) != len(order) - 1:
+        left = sorted(set(circuit.populations) - set(order)) or [
+            name for target, (_, name) in into.items() if target not in order[1:]]
         raise EngineError(f"{label}: populations", f"is not a chain of layers: {', '.join(left)} "
-                          "stand beside it", REMEDY)
+                          "stand beside it", RECORD)
     if len(circuit.controllers) != 1:
-        raise EngineError(f"{label}: controllers", f"has {len(circuit.controllers)}; the rate "
-                          "engine has one", REMEDY)
+        raise EngineError(f"{label}: controllers", f"has {len(circuit.controllers)}; learning "
+                          "takes one", RECORD)
     ((controller, use),) = circuit.controllers.items()
-    check_controller(circuit.controller_models[controller])
-    if use.settings.get("y") != f"{chain[-1]}.rate":
+    if use.settings.get("y") != f"{order[-1]}.rate":
         raise EngineError(f"{label}: controllers.{controller}.y", f"is {use.settings.get('y')!r}; "
-                          f"the rate engine controls '{chain[-1]}.rate'", REMEDY)
-    slow = {check_cell(circuit.cells[name]) for name in chain[1:]}
-    if len(slow) > 1:
-        raise EngineError(f"{label}: populations", "some cells have a slow apical compartment and "
-                          "some not; the rate engine has one kind", REMEDY)
-    for name in chain[1:]:
-        check_observable(circuit.cells[name], "rate")
+                          f"in learning it controls '{order[-1]}.rate'", RECORD)
     return Layered(
-        circuit, tuple(chain), tuple(circuit.populations[name].n for name in chain),
-        tuple(nonlinearity(circuit.cells[name], f"{label}: populations.{name}")
-              for name in chain[1:]),
-        tuple(into[name][1] for name in chain[1:]),
-        tuple(feedback.get(name, "") for name in chain[1:]), controller, slow.pop())
+        circuit, tuple(order), tuple(circuit.populations[name].n for name in order), (),
+        tuple(into[name][1] for name in order[1:]),
+        tuple(feedback.get(name, "") for name in order[1:]), controller, False)

@@ -63,16 +63,21 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
     gain = slopes(net, fwd) if needed else fwd.r  # any array of the shape where it is not read
     post = [np.empty((len(plan.post), B, n), F) for n in net.sizes[1:]]
     pre = [np.empty((len(plan.pre), B, n), F) for n in net.sizes[:-1]]
+    x_0 = np.ascontiguousarray(fwd.x, F)
+    inputs = plan.pre == ("rate_pre",)  # the factor of the first layer is its input
+    if inputs:
+        pre[0] = x_0[None]
 
     def run(block: slice) -> None:
         def of(part: Array) -> Array:
             return part[block].reshape(-1)
 
-        below = of(np.ascontiguousarray(fwd.x, F))
+        below = of(x_0)
         for i, name in enumerate(net.nonlinearities):
             n, m = net.sizes[i + 1], net.sizes[i]
-            rule.module.pre_factors(below, below, below, p, pre[i].reshape(-1)[block.start * m:],
-                                    B * m)
+            if i or not inputs:
+                rule.module.pre_factors(below, below, below, p,
+                                        pre[i].reshape(-1)[block.start * m:], B * m)
             v, free = of(fwd.v[i]), of(fwd.r[i])
             dr, dp = (phi_deviation(name, v, free, of(part[i])) for part in (x, basal))
             rule.module.post_factors(of(x[i]), of(basal[i]), of(apical[i]), dr, dp, free, v,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -65,7 +65,11 @@ def blas(threads: int):
 
 
 def over(work: Callable[[T], R], items: Sequence[T], threads: int | None = None) -> list[R]:
-    """Return `work` of every item, in order: items over threads, one BLAS thread in each."""
+    """Return `work` of every item, in order: items over threads, one BLAS thread in each.
+
+    Where there is a thread for every item the calling one has the first: to wake another takes as
+    long as a small product.
+    """
     most = 1 if getattr(_own, "busy", False) else min(threads or available(), len(items))
 
     def busy(item: T) -> R:
@@ -75,8 +79,14 @@ def over(work: Callable[[T], R], items: Sequence[T], threads: int | None = None)
         finally:
             _own.busy = False
 
-    with blas(1):
-        return list(pool(most).map(busy, items) if most > 1 else map(work, items))
+    with nullcontext() if _most else blas(1):  # inside `use` it is so already
+        if most < max(len(items), 2):
+            return list(pool(most).map(busy, items) if most > 1 else map(work, items))
+        others = [pool(most).submit(busy, item) for item in items[1:]]
+        try:
+            return [busy(items[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)
 
 
 def over_blocks(run: Callable[[slice], object], length: int, threads: int | None = None,

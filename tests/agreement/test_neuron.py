@@ -57,8 +57,7 @@ def spikes(h, stimuli):
 
 def test_spike_times_equal_those_of_neuron(neuron, workdir):
     with Writer("result.h5", {"seed": 0}) as writer:
-        protocol = resolve.protocol("rc3_steps", {"numerics.target": "cython"})
-        brian.record(protocol, writer, 0, progress=False)
+        brian.record(resolve.protocol("rc3_steps"), writer, 0, progress=False)
     soma = Result("result.h5")["voltages"]["V_m_soma"]
     for name, stimuli in STIMULI.items():
         own = crossings(soma.coords["time"], soma.sel(condition=name).values[:, 0], 0.0) * 1e3

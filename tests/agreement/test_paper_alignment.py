@@ -1,4 +1,4 @@
-"""Feedback weights learn what the authors' code was measured to learn (20-10-5, figure S2)."""
+"""Feedback weights learn what an independent computation of the published rule did (20-10-5)."""
 
 from dfc_neuro.run import run
 

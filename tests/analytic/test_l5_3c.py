@@ -6,7 +6,6 @@ import pytest
 from dfc_neuro.run import run
 
 # Numbers of the reference come from a start at E_L and the level of -10 mV; times in ms.
-TARGET = "cython"
 BAC = [298.970, 303.393, 310.038, 328.96]
 
 
@@ -16,7 +15,7 @@ def ran(tmp_path_factory):
     def call(protocol, **keys):
         keys = {key.replace("__", "."): value for key, value in keys.items()}
         out = tmp_path_factory.mktemp("l5_3c") / "result.h5"
-        return run(protocol, keys={"numerics.target": TARGET, **keys}, out=out, progress=False)
+        return run(protocol, keys=keys, out=out, progress=False)
 
     return call
 

@@ -18,7 +18,7 @@ STORED = {
 
 
 def test_spike_times_of_figure_2(workdir):
-    protocol = resolve.protocol("pinsky_rinzel_bursts", {"numerics.target": "cython"})
+    protocol = resolve.protocol("pinsky_rinzel_bursts")
     with Writer("result.h5", {"seed": 0}) as writer:
         brian.record(protocol, writer, 0, progress=False)
     spikes = Result("result.h5").spikes["spikes"]

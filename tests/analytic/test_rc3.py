@@ -55,7 +55,7 @@ def ran(tmp_path_factory):
     """Return a function that runs a protocol and returns times (ms) and {condition: mV}."""
     folder = tmp_path_factory.mktemp("rc3")
 
-    def call(dt, protocol="rc3_steps", target="cython", **keys):
+    def call(dt, protocol="rc3_steps", target="numba", **keys):
         given = {"numerics.dt": f"{dt} ms", "numerics.target": target}
         given |= {key.replace("__", "."): value for key, value in keys.items()}
         with Writer(folder / "result.h5", {"seed": 0}, force=True) as writer:
@@ -75,11 +75,11 @@ def test_passive_cell_is_the_matrix_solution(ran, workdir):
     steady = np.linalg.solve(G, -100.0 * np.eye(3)).T  # (where it is injected, answers)
     np.testing.assert_allclose(steady[1], [-8.72991, -8.94030, -7.52741], atol=5e-6)
     np.testing.assert_allclose(steady[2], [-7.35026, -7.52741, -8.85303], atol=5e-6)
-    _, traces = ran(0.25, "./passive.toml", "numpy")  # 29 of the longest time constant
+    _, traces = ran(0.25, "./passive.toml")  # 29 of the longest time constant
     answers = np.stack([traces[name][-1] for name in COMPARTMENTS]) + 65
     np.testing.assert_allclose(answers, steady, atol=1e-9)
     # on the way there, too, once the fastest mode has died away
-    time, traces = ran(0.0125, "./passive.toml", "numpy", duration="10 ms",
+    time, traces = ran(0.0125, "./passive.toml", duration="10 ms",
                        record__voltages__every="0.5 ms")
     A = G / C[:, None]
     np.testing.assert_allclose(np.sort(1 / np.linalg.eigvals(A)), [0.104555, 0.899147, 10],
@@ -176,4 +176,14 @@ def test_a_step_too_coarse_for_the_cell(ran, dt):
         r"condition (soma|apical|both)\) (is not finite|passed 1) between 5\d(\.\d)? and 5\d" \
         r"(\.\d)? ms; lower numerics.dt"
     with pytest.raises(NumericalError, match=message):
-        ran(dt, target="numpy", duration="100 ms")
+        ran(dt, duration="100 ms")
+
+
+def test_exponential_euler_is_harmful_and_says_so(ran, caplog):
+    """At a step at which rk4 errs by 0.0002 ms."""
+    with caplog.at_level("WARNING", logger="dfc_neuro"):
+        time, traces = ran(0.05, target="numpy", duration="130 ms",
+                           numerics__method="exponential_euler")
+    assert "rc3_steps.toml: numerics.method: exponential_euler takes the currents" in caplog.text
+    spikes = crossings(time, traces["soma"][:, 1], 0.0)
+    assert np.abs(spikes - AGREED["soma"][: len(spikes)]).max() > 0.5

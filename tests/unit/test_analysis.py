@@ -96,3 +96,19 @@ def test_wrong_measures_are_refused(name, values, options, message):
     t = np.array([0.0, 0.1])
     with pytest.raises(ProtocolError, match=message):
         measures.evaluate(name, t, t if values else None, options, "p.toml, measure.x")
+
+
+def test_events_and_bursts():
+    """Two cells: bursts of two and three, single spikes, a gap of just 16 ms still one burst."""
+    first = [0.100, 0.110, 0.200, 0.300, 0.316, 0.325]
+    second = [0.105, 0.400, 0.4161]
+    time, unit = np.array(first + second), np.array([0] * 6 + [1] * 3)
+    shuffled = np.random.default_rng(0).permutation(9)
+    time, unit = time[shuffled], unit[shuffled]
+    # events: 100, 200, 300 of the first cell; 105, 400, 416.1 of the second
+    assert analysis.event_rate(time, unit, 0, 0.5) == pytest.approx(6 / 0.5)
+    assert analysis.event_rate(time, unit, 0.15, 0.35, cells=2) == pytest.approx(2 / 0.2 / 2)
+    assert analysis.burst_probability(time, unit, 0, 0.5) == pytest.approx(2 / 6)
+    assert analysis.burst_probability(time, unit, 0.15, 0.35) == pytest.approx(1 / 2)
+    assert analysis.burst_probability(time, unit, 0, 0.5, gap=0.017) == pytest.approx(3 / 5)
+    assert np.isnan(analysis.burst_probability(time, unit, 0.45, 0.5))

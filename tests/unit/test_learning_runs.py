@@ -1,15 +1,17 @@
 """Training runs: the order of passes, what learns, and the numbers that are written down."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tomli_w
 
 from dfc_neuro.datasets import digits
-from dfc_neuro.errors import NumericalError, ProtocolError
+from dfc_neuro.errors import NumericalError, ProtocolError, ResultsError
 from dfc_neuro.files import load, resolve
 from dfc_neuro.learning.planning import make_plan
+from dfc_neuro.results import _size
 from dfc_neuro.run import run
 
 WHOLE = {"data.batch": 297, "schedule.epochs": 1, "record.epochs.what": ["loss", "error"]}
@@ -191,6 +193,27 @@ def test_layout_of_metrics_and_recordings(trained):
     assert not result["voltages"]["v_apical"].values[:, 0].any()
 
 
+def test_thinned_recordings(trained):
+    whole = trained(**{"record.voltages.every": 0.05})["voltages"]["v_soma"]
+    thin = trained(**{"record.voltages.every": 0.2})["voltages"]["v_soma"]
+    assert whole.values.shape == (2, 60, 2, 2)  # epochs, states, samples, units
+    np.testing.assert_array_equal(thin.values, whole.values[:, ::4])
+    np.testing.assert_allclose(thin.coords["time"], 0.2 * np.arange(15), rtol=1e-12)
+
+
+def test_recordings_that_do_not_fit_are_refused(data, tmp_path, monkeypatch):
+    """Twice of 2 epochs x 60 states x 2 samples x 2 units x 2 variables, 8 bytes each."""
+    written = 2 * 60 * 2 * 2 * 2 * 8
+    for free in (2 * written - 1, 2 * written):
+        monkeypatch.setattr(_size.shutil, "disk_usage", lambda _, n=free: SimpleNamespace(free=n))
+        if free < 2 * written:
+            with pytest.raises(ResultsError, match=r"record: asks for 7.68 kB.*\(every\)"):
+                run(data / "tiny.toml", out=tmp_path / "x.h5", progress=False)
+        else:
+            _size.announce(tmp_path / "x.h5", written, "tiny.toml")
+    assert not list(tmp_path.glob("*.h5"))
+
+
 def test_minibatches_count_by_size_or_as_published(trained, split):
     """The published code averages over minibatches, the last of which is smaller."""
     keys = {"method": "bp", "schedule.epochs": 0, "data.batch": 400}
@@ -235,7 +258,10 @@ def test_parameters_out_of_bounds_stop_the_run(data, tmp_path):
     ({"diagnostics.samples": 0}, "diagnostics.samples: found 0"),
     ({"diagnostics.gamma": -1}, "diagnostics.gamma: found -1"),
     ({"record.voltages.phase": "feedback"}, "record.voltages.phase: is not used"),
-    ({"record.voltages.every": 2}, "record.voltages.every: is not used"),
+    ({"record.voltages.every": 0.07}, "record.voltages.every: found 0.07; give a multiple of dt"),
+    ({"record.voltages.every": "1 ms"}, "every: found '1 ms'; give a number, in units of tau_u"),
+    ({"record.voltages.reduce": {"units": "mean"}}, "record.voltages.reduce: is not used"),
+    ({"record.changes": {"what": ["mismatch"], "every": 0.1}}, "record.changes.every: is set"),
     ({"record.voltages.units": [40]}, "record.voltages.units: found [40]; the population has 12"),
     ({"record.voltages.of": "hiden"}, "unknown population 'hiden'; did you mean 'hidden'?"),
 ])

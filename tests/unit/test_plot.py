@@ -29,6 +29,8 @@ LABELS = {
     "attenuation": {"Time (ms)", "Voltage change (mV)", "step at the apex", "apical"},
     "coincidence_window": {"Input after pulse (ms)", "Apical peak (mV)", "Apical input (pA)"},
     "critical_frequency": {"Frequency (Hz)", "Apical peak (mV)", "Voltage (mV)", "soma"},
+    "multiplexing": {"Apical drive (pA)", "Burst probability", "Rate (Hz)", "SST", "0 pA"},
+    "microcircuit_learning": {"Rounds", "Squared error", "hidden fixed", "after", "Time (s)"},
 }
 VOLTAGES = [-80.0, -60.0, -50.0, -40.0, -30.0]
 # those of the paper have their own tests, in test_figures_paper.py
@@ -132,7 +134,8 @@ def results(tmp_path_factory, made_up):
     folder = tmp_path_factory.mktemp("results")
     learning = _learning(folder / "quickstart.h5")
     recordings = ("bac_firing", "fi_curve", "attenuation", "coincidence_window",
-                  "critical_frequency", "calcium_threshold")
+                  "critical_frequency", "calcium_threshold",
+                  "multiplexing", "microcircuit_learning")
     return {name: made_up(name) for name in recordings} | {
         "bench": learning,  # which is not read: its table is results/bench.json
         "quickstart": learning,

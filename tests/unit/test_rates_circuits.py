@@ -45,7 +45,7 @@ def test_refused_with_the_engine_that_can(circuit_with, keys, place, named):
         layered(circuit_with(keys))
     message = str(error.value)
     assert "dfc_layered.toml" in message and place in message and named in message
-    assert "engine 'brian' runs any text" in message
+    assert "engine 'brian' runs any" in message
 
 
 def test_time_constants_and_noise_scale_that_differ_between_cells(circuit_with, tmp_path):

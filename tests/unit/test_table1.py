@@ -121,3 +121,23 @@ def test_each_column_runs_in_its_small_size(images, tmp_path, column):
     assert np.isfinite(result.metrics["train_loss"].values[1])
     assert {"validation_error", "test_error"} <= set(result.metrics)
     assert len(result.metrics["test_error"].values) == 2
+
+
+def test_alignment_on_images_in_its_small_size(images, tmp_path):
+    result = dn.run("dfc_figS5", out=tmp_path / "x.h5", quick=True, progress=False, column="mnist",
+                    method="dfc_ssa", keys={"data.folder": images, "data.validation": 100,
+                                            "layers": [784, 12, 12, 12, 10]})
+    for name in ("angle_bp", "angle_mn", "angle_ssa", "condition_2", "angle_q_jt", "angle_q_pinv"):
+        assert np.isfinite(result.metrics[name].values).all(), name
+    assert result.metrics["angle_ssa"].values[-1] == pytest.approx(0, abs=1e-3)
+    assert result.protocol["diagnostics"]["gamma"] == 1.0
+
+
+def test_steps_of_the_alignment_runs():
+    """Published: 1000 steps of 0.005 on the image classes, of 0.001 for the autoencoder."""
+    for column, method, dt in (("mnist", "dfc", 0.005), ("fmnist", "dfc_ss", 0.005),
+                               ("autoencoder", "dfc", 0.001), ("autoencoder", "dfc_ss", 0.001)):
+        found = resolve.protocol("dfc_figS5", {"column": column, "method": method})
+        assert (found.numerics.dt, found.phases["control"].steps) == (dt, 1000)
+        assert found.keep_unconverged
+    assert not resolve.protocol("dfc_figS5", {"column": "mnist"}).phases["control"].proactive
