@@ -5,7 +5,7 @@ into the soma of RC3 (0.8 to 1.07 nA, 50 to 250 ms).  The error is the worst of 
 300 ms, against SciPy's LSODA at a tolerance of 1e-11; infinite where a spike is missing.
 Speed is that of 1,000 cells on one thread, the steps alone, spikes recorded; the best of two
 rounds in which all engines take turns.  Engines whose steps are short run shorter times.
-``--scaling`` measures how the kernels grow with the number of cells and of threads.
+``--scaling [--figure FILE]`` measures how the kernels grow with the number of cells and of threads.
 """
 
 from __future__ import annotations
@@ -182,13 +182,13 @@ def rows() -> list[Row]:
     found += [Row("Brian2 (dfc_neuro, cython)", f"rk4 {dt:g}", dt, brian(dt), 20)
               for dt in (0.05,)]
     found += [Row("NEURON", f"secondorder {dt:g}", dt, fixed(dt), 100)
-              for dt in (0.025, 0.02, 0.0125)]
+              for dt in (0.025, 0.016, 0.0125)]
     found += [Row("NEURON, cvode", f"atol {a:g}", 0.0, variable(a), STOP, 100)
-              for a in (1e-3, 3e-4, 1e-4)]
+              for a in (1e-3, 5e-4, 3e-4)]
     found += [Row("CoreNEURON", f"secondorder {dt:g}", dt, fixed(dt, True), 100)
-              for dt in (0.025, 0.02, 0.0125)]
+              for dt in (0.025, 0.016, 0.0125)]
     found += [Row("Arbor", f"{dt:g}", dt, cables(dt), stop) for dt, stop in
-              ((0.025, 100), (0.001, 4), (0.000625, 3))]
+              ((0.025, 100), (0.001, 4), (0.00025, 2))]
     return found
 
 
@@ -216,8 +216,8 @@ def report(table: list[Row]) -> None:
           f"{peer.setting}: {own.throughput / peer.throughput:.1f}")
 
 
-def scaling(path: str | None) -> None:
-    """Print, and write as JSON, how throughput changes with cells and threads."""
+def scaling() -> list[dict]:
+    """Print and return how throughput changes with cells and threads."""
     table = []
     for on in range(1, threads.available() + 1):
         for n in (10, 30, 100, 300, 1000, 3000, 10_000):
@@ -225,9 +225,31 @@ def scaling(path: str | None) -> None:
             stop = float(np.clip(3e6 / n * 0.05 / 10, 20, 300))
             taken = min(ours(currents, stop, False, dt=0.05, on=on)[0] for _ in range(3))
             table.append({"cells": n, "threads": on, "throughput": 1e-3 * n * stop / taken})
-            print(f"{n:6} cells, {on} threads: {table[-1]['throughput']:.1f} cell s/s")
-    if path:
-        Path(path).write_text(json.dumps({"scaling": table}, indent=1), encoding="utf-8")
+            print(f"{n:6} cells, threads {on}: {table[-1]['throughput']:.0f} cell s/s")
+    return table
+
+
+def draw(path: str, table: list[dict]) -> None:
+    """Draw throughput against the number of cells, a curve for each number of threads."""
+    from importlib.resources import files
+
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with style.context(str(files("dfc_neuro.figures") / "style.mplstyle")):
+        fig = Figure(figsize=(3.35, 2.2), layout="constrained")
+        ax = fig.subplots()
+        for on, marker in zip(sorted({row["threads"] for row in table}), "osD^v<>ph" * 20,
+                              strict=False):
+            own = [row for row in table if row["threads"] == on]
+            ax.plot([row["cells"] for row in own], [row["throughput"] for row in own],
+                    marker=marker, label=f"{on} thread{'s' * (on > 1)}")
+        ax.set_xscale("log")
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("Cells")
+        ax.set_ylabel("Biological time of all cells\nover wall time (s/s)")
+        ax.legend(loc="upper left")
+        fig.savefig(path)
 
 
 def main() -> None:
@@ -235,9 +257,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--figure", metavar="FILE", help="draws what --scaling measures")
     options = parser.parse_args()
-    if options.scaling:
-        scaling(options.json)
+    if options.scaling or options.figure:
+        found = scaling()
+        if options.figure:
+            draw(options.figure, found)
         return
     exact, table = reference(), rows()
     for row in table:

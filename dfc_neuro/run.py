@@ -169,6 +169,10 @@ def _record(protocol: Any, path: Path, header: dict[str, Any], seed: int, resume
     else:
         raise EngineError(f"{protocol.label}: numerics.engine", "'rates' records reference cases "
                           "(data.name = \"reference\") only", "set numerics.engine = \"brian\"")
+    if resume and protocol.numerics.target == "cpp_standalone":
+        raise EngineError("--resume", f"{protocol.label} runs whole (numerics.target = "
+                          "\"cpp_standalone\"), there is nothing to go on from",
+                          "leave --resume out, or set numerics.target = \"auto\"")
     check_measures(protocol)
     with Writer(path, header, force=force, resume=resume) as writer:
         record(protocol, writer, seed, progress)

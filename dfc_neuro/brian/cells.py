@@ -118,13 +118,13 @@ def cell_group(
             values |= part.constants
         for key, value in values.items():
             if key in varied:
-                group.variables[key].get_value()[:] = np.repeat(
-                    varied[key], size // len(varied[key]))
+                group.variables[key].set_value(
+                    np.repeat(varied[key], size // len(varied[key])))
             else:
                 setattr(group, key, brian_quantity(value))
         _release(group, cell)
         for voltage in voltages:
-            group.variables[f"free_{voltage}"].get_value()[:] = 1.0
+            group.variables[f"free_{voltage}"].set_value(np.ones(size))
         _start(group, cell)
     return group, equations
 

@@ -81,7 +81,8 @@ class Compiled:
         with randomness(int(draws.generate_state(1)[0])), reporting(protocol.label):
             self.built: Built = build(
                 batch.scheme, replicas=len(batch.positions), dt=batch.dt, method=batch.method,
-                attached=stimuli.attached, clamped=stimuli.clamped, varied=batch.varied)
+                attached=stimuli.attached, clamped=stimuli.clamped, varied=batch.varied,
+                added=stimuli.parts)
             initialise(self.built)
         self.network = self.built.network()
         found = monitored(protocol, self.built)
@@ -125,6 +126,10 @@ class Compiled:
             row[:] = group.variables[variable].get_value()
             self.built.moved[name, variable] = row
         return array
+
+    def weights(self, name: str) -> Array:
+        """Return the weights of a projection; there are none."""
+        raise KeyError(name)
 
     def advance(self, seconds: float, report: Callable[[float], None]) -> None:
         """Run on for some seconds of the network's time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,9 @@ log = logging.getLogger("dfc_neuro.brian")
 for _name, _function in (("log1p", np.log1p), ("expm1", np.expm1), ("exprel", exprel)):
     DEFAULT_FUNCTIONS[_name].implementations.add_implementation(NumpyCodeGenerator, code=_function)
 
-TARGETS = ("auto", "numpy", "cython")
+TARGETS = ("auto", "numpy", "cython")  # of runs that go by stretches
 METHODS = ("rk4", "rk2", "heun", "euler", "exponential_euler")
+_program: list[str] = []  # the folder of the C++ program that is being made
 COMPILE_SECONDS = 4.0  # one code object in a cold cache
 
 
@@ -86,6 +88,9 @@ def code(target: str) -> Iterator[None]:
     EngineError
         When the user has switched Brian2 to a standalone device.
     """
+    if _program:
+        yield
+        return
     if b2.get_device() is not runtime_device:
         raise EngineError("Brian2", "a standalone device is active",
                           "call brian2.set_device('runtime')")
@@ -126,6 +131,50 @@ def randomness(seed: int, state: dict | None = None) -> Iterator[Callable[[], di
         yield runtime_device.get_random_state
     finally:
         np.random.set_state(before)  # noqa: NPY002
+
+
+@contextmanager
+def program(seed: int, threads: int) -> Iterator[Callable[[b2.Network, float], None]]:
+    """Write what is built inside as a C++ program of its own.
+
+    Yields a function that compiles the program and runs a network for some seconds; what its
+    variables hold can be read until the context is left.
+
+    Parameters
+    ----------
+    seed : int
+    threads : int
+        Of OpenMP.
+
+    Raises
+    ------
+    EngineError
+        When the program cannot be compiled.
+    """
+    folder = tempfile.mkdtemp(prefix="dfc_neuro_program_")
+    openmp = b2.prefs.devices.cpp_standalone.openmp_threads
+    b2.set_device("cpp_standalone", build_on_run=False, directory=folder)
+    b2.prefs.devices.cpp_standalone.openmp_threads = threads if threads > 1 else 0
+    _program.append(folder)
+
+    def run(network: b2.Network, seconds: float) -> None:
+        b2.seed(seed)
+        network.run(seconds * b2.second, namespace={})
+        try:
+            b2.get_device().build(directory=folder, with_output=False)
+        except RuntimeError as error:
+            raise EngineError("numerics.target", f"cpp_standalone: {' '.join(str(error).split())}",
+                              "dfc-neuro doctor looks for a compiler; numerics.target = \"auto\" "
+                              "does without") from error
+
+    try:
+        yield run
+    finally:
+        _program.clear()
+        b2.get_device().reinit()
+        b2.set_device("runtime")
+        b2.prefs.devices.cpp_standalone.openmp_threads = openmp
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _writable(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from math import lcm
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import brian2 as b2
 import numpy as np
@@ -29,6 +29,9 @@ from dfc_neuro.results import announce
 
 if TYPE_CHECKING:
     from dfc_neuro.brian.compiled import Compiled
+    from dfc_neuro.brian.whole import Whole
+
+    Runnable: TypeAlias = "Running | Compiled | Whole"
 
 Array = np.ndarray
 Report = Callable[[float], None]
@@ -64,6 +67,11 @@ class Running:
         updates = 2 * len(self.built.groups) + 2 * len(self.built.synapses) + len(self.monitors)
         self.target = device.choose(protocol.numerics.target, steps, updates, elements)
 
+    def weights(self, name: str) -> Array:
+        """Return the weights of a projection (replicas, synapses)."""
+        w = self.built.synapses[name].variables["w"].get_value()
+        return np.reshape(w, (len(self.batch.positions), -1))
+
     def advance(self, seconds: float, report: Callable[[float], None]) -> None:
         """Run on for some seconds of the network's time."""
         if seconds <= 0:
@@ -77,13 +85,17 @@ class Running:
             self.random_state = random_state()
 
 
-def _ready(batch: Batch, labels: Sequence[str], seeds: np.random.SeedSequence
-           ) -> Running | Compiled:
+def _ready(batch: Batch, labels: Sequence[str], seeds: np.random.SeedSequence) -> Runnable:
     """Return a batch ready to be advanced where the protocol says."""
-    if batch.protocols[0].numerics.target == "numba":
+    target = batch.protocols[0].numerics.target
+    if target == "numba":
         from dfc_neuro.brian.compiled import Compiled
 
         return Compiled(batch, labels, seeds)
+    if target == "cpp_standalone":
+        from dfc_neuro.brian.whole import Whole
+
+        return Whole(batch, labels, seeds)
     return Running(batch, labels, seeds)
 
 
@@ -127,8 +139,10 @@ def record(protocol, writer, seed: int, progress: bool | Report = True
     running = [_ready(batch, labels, own[k])
                for k, batch in enumerate(batches([p for _, p in pairs], structure))]
     length = max(r.batch.duration for r in running)
-    announce(writer.path, length * sum(m.stored_a_second for r in running for m in r.monitors),
-             protocol.label)
+    recorded = length * sum(m.stored_a_second for r in running for m in r.monitors)
+    held = sum(length * m.bytes_a_second for r in running for m in r.monitors
+               if r.batch.protocols[0].numerics.target == "cpp_standalone")
+    announce(writer.path, recorded, protocol.label, 3 * held)
     reported = _derived(running, labels, writer)
     store([(r.batch.positions, r.batch.scheme) for r in running], labels, writer)
     first = _weights(running, len(labels))
@@ -170,7 +184,7 @@ def _part(report: Report, start: float, share: float, before: float, own: float,
     report(start + share * (before + own * done))
 
 
-def _chunk(running: Sequence[Running | Compiled], protocol) -> float:
+def _chunk(running: Sequence[Runnable], protocol) -> float:
     """Return how much time to run between two visits to the file: whole sampling intervals."""
     everies = [Fraction(round(step * 1e15), 10**15) for r in running
                for step in (r.batch.dt, *(m.every for m in r.monitors if m.every))]
@@ -183,13 +197,15 @@ def _chunk(running: Sequence[Running | Compiled], protocol) -> float:
                                 "write every = a multiple of each dt")
     if not any(r.monitors for r in running):
         return max(r.batch.duration for r in running)
+    if any(r.batch.protocols[0].numerics.target == "cpp_standalone" for r in running):
+        return max(r.batch.duration for r in running)  # nothing is there before the end
     rate = sum(m.bytes_a_second for r in running for m in r.monitors)
     denominator = lcm(*(f.denominator for f in everies))
     unit = float(Fraction(lcm(*(int(f * denominator) for f in everies)), denominator))
     return unit * max(1, int(CHUNK_BYTES / rate / unit))
 
 
-def _store(running: Sequence[Running | Compiled], labels: Sequence[str], writer,
+def _store(running: Sequence[Runnable], labels: Sequence[str], writer,
            start: float) -> None:
     """Append what the monitors hold, conditions in their order; ended ones are NaN."""
     for index, first in enumerate(running[0].monitors):
@@ -220,20 +236,19 @@ def _store(running: Sequence[Running | Compiled], labels: Sequence[str], writer,
                           first.units[variable], scales)
 
 
-def _weights(running: Sequence[Running | Compiled], conditions: int) -> dict[str, Array]:
+def _weights(running: Sequence[Runnable], conditions: int) -> dict[str, Array]:
     """Return the weights (condition, synapse) of the links that learn."""
     out = {}
     for link in running[0].batch.scheme.links:
         if link.rule is not None:
             whole = np.empty((conditions, len(link.pre)))
             for one in running:
-                w = one.built.synapses[link.name].variables["w"].get_value()
-                whole[list(one.batch.positions)] = np.reshape(w, (len(one.batch.positions), -1))
+                whole[list(one.batch.positions)] = one.weights(link.name)
             out[link.name] = whole
     return out
 
 
-def _derived(running: Sequence[Running | Compiled], labels: Sequence[str], writer
+def _derived(running: Sequence[Runnable], labels: Sequence[str], writer
              ) -> dict[str, float]:
     """Put the derived parameters of the cells; return those that all conditions share."""
     reported = {}

@@ -130,7 +130,7 @@ def connect(
     synapses.connect(i=(copies * n_pre + link.pre).ravel(), j=(copies * n_post + link.post).ravel())
     if len(link.pre):
         weights = np.broadcast_to(link.w, (replicas, len(link.pre)))
-        synapses.variables["w"].get_value()[:] = weights.ravel()
+        synapses.w = weights.ravel()
         if link.delay and wiring.on_pre:
             synapses.pre.delay = link.delay * b2.second
     for name, value in wiring.synapses.constants.items():

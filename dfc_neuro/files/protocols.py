@@ -129,7 +129,7 @@ class RecordingNumerics(Part):
     engine: Literal["brian", "rates"] = "brian"
     method: Method | None = None
     dt: Step | None = None
-    target: Literal["auto", "numpy", "cython", "numba"] = "auto"
+    target: Literal["auto", "numpy", "cython", "numba", "cpp_standalone"] = "auto"
     bound: PositiveFloat | None = None
     integrator: Literal["euler", "fast"] | None = None
     precision: Literal["float64", "float32"] | None = None

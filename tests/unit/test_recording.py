@@ -164,3 +164,24 @@ projections.W1 = { from = "in.spikes", to = "all.soma", synapse = "gaba_a", scal
 def test_numba_names_what_it_does_not_run(refusal, circuit, sets, parts):
     message = refusal(*sets, protocol=BARE, circuit=circuit)
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(("sets", "parts"), [
+    ([], ["stimuli.noise.type", "'white'", "'cpp_standalone'", "step, pulse, epsc", "auto"]),
+    (['stimuli.noise={type="clamp", at="all.soma", voltage="-60 mV"}', "conditions.two={}"],
+     ["stimuli.noise.type", "'clamp'"]),
+])
+def test_a_program_names_what_it_does_not_run(refusal, sets, parts):
+    protocol = KEPT.partition("[conditions]")[0] + "[conditions]\none = {}\n"
+    message = refusal("numerics.target=cpp_standalone", *sets[:1], protocol=protocol)
+    assert all(part in message for part in parts), message
+
+
+def test_a_program_has_nothing_to_resume_and_must_fit_in_memory(refusal, monkeypatch):
+    protocol = BARE.replace("numba", "cpp_standalone") + 'record.v = { what = "V_m_soma" }\n'
+    monkeypatch.setattr(_size, "available_memory", lambda: 100.0)
+    message = refusal(protocol=protocol, circuit=OF % "pyramidal_escape")
+    assert "asks for 720 bytes of memory, and 100 bytes are available" in message
+    done = CliRunner().invoke(main, ["run", "./p.toml", "-o", "out.h5", "--resume"])
+    assert done.exit_code == 2
+    assert "--resume: p.toml runs whole" in done.stderr and 'target = "auto"' in done.stderr
