@@ -1,5 +1,6 @@
 """What is kept of a recording, how large it will be, and what a target refuses to run."""
 
+import ast
 import collections
 import shutil
 
@@ -11,8 +12,9 @@ from dfc_neuro import brian
 from dfc_neuro.brian import recording
 from dfc_neuro.brian.monitors import reduced
 from dfc_neuro.cli import main
-from dfc_neuro.errors import ResultsError
+from dfc_neuro.errors import EngineError, ResultsError
 from dfc_neuro.files import resolve
+from dfc_neuro.kernels.text import Text, distance, source
 from dfc_neuro.results import Result, Writer, _size, announce
 
 CIRCUIT = """
@@ -155,7 +157,6 @@ projections.W1 = { from = "in.spikes", to = "all.soma", synapse = "gaba_a", scal
 
 @pytest.mark.parametrize(("circuit", "sets", "parts"), [
     (OF % "rc3", ["numerics.method=heun"], ["numerics.method", "'heun'", "one of euler, rk2"]),
-    (OF % "pyramidal_escape", [], ["pyramidal_escape.toml", "does not compute rand()", "auto"]),
     (OF % "naud_sprekeler", [], ["p.toml: numerics.target", "resets nothing", "has spike.reset"]),
     (OF % "aeif", [], ["holds no refractory cell", "aeif.toml", 'target = "auto"']),
     (LINKED, [], ["cells that nothing connects", "the projection 'W1'", 'target = "auto"']),
@@ -164,6 +165,21 @@ projections.W1 = { from = "in.spikes", to = "all.soma", synapse = "gaba_a", scal
 def test_numba_names_what_it_does_not_run(refusal, circuit, sets, parts):
     message = refusal(*sets, protocol=BARE, circuit=circuit)
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("-v + rand()", r"rc.toml: target 'numba' does not compute rand\(\); set numerics.target"),
+    ("-v + i", "rc.toml: target 'numba' does not know 'i'"),
+])
+def test_text_that_no_kernel_computes(text, found):
+    tree = ast.parse(text, mode="eval").body
+    with pytest.raises(EngineError, match=found):
+        source(Text({"v": tree}), "rk4", "rc.toml")
+
+
+def test_a_condition_that_is_no_threshold():
+    with pytest.raises(EngineError, match=r"cannot time 'v > 1 and v < 2'; write one comparison"):
+        distance(ast.parse("v > 1 and v < 2", mode="eval").body, "rc.toml: spike.when")
 
 
 @pytest.mark.parametrize(("sets", "parts"), [
