@@ -27,7 +27,7 @@ from dfc_neuro.rates._elementwise import control_ahead, control_step, deviation,
 # --- what a rule file fills in ---------------------------------------------------------------
 POST_SLOTS = 1  # different postsynaptic factors
 PRE_SLOTS = 1  # different presynaptic factors
-PRODUCTS = ((0, 0, 0),)  # (c, a, b): post[a] * pre[b] is added to sum number c
+PRODUCTS = np.array([(0, 0, 0)])  # (c, a, b): post[a] * pre[b] is added to sum number c
 SUMS = (True,)  # whether a postsynaptic factor is wanted summed over samples, as for db/dt
 FEEDBACK = False  # presynaptic side: the controller (Q) or the layer below (W)
 
@@ -150,7 +150,7 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
     pre = np.zeros(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
     input_sum = np.zeros(POST_SLOTS * S * sizes[1] if learn and not FEEDBACK else 0, F)
     scratch = np.empty(max(widest * sizes.max(), 1) if learn else 0, F)
-    terms, sums = np.array(PRODUCTS), np.array(SUMS)
+    terms, sums = PRODUCTS, np.array(SUMS)
     slots = (POST_SLOTS, PRE_SLOTS)
     held = 0
 

@@ -128,12 +128,11 @@ def _synapses(separated: Separated, parameters: list[str]) -> str:
 
 def source(separated: Separated, parameters: list[str]) -> str:
     """Return the text of the kernel module for a separated rule."""
-    products = repr(separated.products) if separated.products else "np.empty((0, 3), np.int64)"
     filled = [
         "from dfc_neuro.rates._elementwise import tanh",
         f"POST_SLOTS = {len(separated.post)}",
         f"PRE_SLOTS = {len(separated.pre)}",
-        f"PRODUCTS = {products}",
+        f"PRODUCTS = np.array({separated.products!r}, np.int64).reshape(-1, 3)",
         f"SUMS = {tuple(a in separated.summed for a in range(len(separated.post)))!r}",
         f"FEEDBACK = {separated.feedback}",
         "\n",

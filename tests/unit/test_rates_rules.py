@@ -171,7 +171,7 @@ def test_rules_that_read_the_weight(state, tmp_path, shipped_rule, text):
 
 @pytest.mark.parametrize("text", [
     "eta*((1.5 - w)*(rate_post - prediction_post) - w*rate_post)*rate_pre - eta*rate_post**2*w",
-    OF_W[-3],
+    "-eta*w", OF_W[-3],
 ])
 def test_rules_that_read_the_weight_through_a_phase(network, text):
     """Sums of products are averaged over states; a rule by synapse is read at their average."""
@@ -193,7 +193,7 @@ def test_rules_that_read_the_weight_through_a_phase(network, text):
             states[2] = np.tanh(path.v_soma[0].mean(axis=0, keepdims=True)) if i else r[0][:1]
         read = {"rate_post": phi(states[0])[..., None], "prediction_post":
                 phi(states[1])[..., None], "rate_pre": states[2][..., None, :], "w": w}
-        expected = eval(text, {"tanh": np.tanh} | ETA, read).mean(axis=(0, 1))
+        expected = eval(text, {"tanh": np.tanh} | ETA, read).reshape(-1, *w.shape).mean(axis=0)
         np.testing.assert_allclose(one.dW[i], expected, rtol=0, atol=1e-12)
         mismatch = 2.0 * (read["rate_post"] - read["prediction_post"]).mean(axis=(0, 1, 3))
         np.testing.assert_allclose(one.db[i], mismatch, rtol=0, atol=1e-13)
