@@ -205,3 +205,71 @@ def test_a_release_is_no_synapse_and_needs_one(workdir):
     write(far=SUM.replace('current = "g"', 'release = "g*second"'))
     with pytest.raises(ModelError, match=r"far\.toml: release: .*second, 1 is needed"):
         load("./far.toml", "synapse")
+
+
+def test_conductance_clamp(workdir):
+    """A conductance g with reversal E: V goes to (g_L E_L + g E)/(g_L + g), with that membrane's
+    time constant C/(g_L + g); in the next window back to rest.
+    """
+    result = ran("""
+kind = "recording"
+summary = "A step of conductance"
+on = "patch.toml"
+duration = "100 ms"
+numerics = { method = "rk4", dt = "0.1 ms" }
+[stimuli.g]
+type = "step"
+at = "soma"
+amplitude = "{g}"
+reversal = "-10 mV"
+from = "10 ms"
+to = "80 ms"
+[over]
+g = ["5 nS", "30 nS"]
+[record]
+v = { what = "V_m" }
+""", patch=PATCH)
+    trace = result["v"]["V_m"]
+    V, t = trace.values[:, :, 0] * 1e3, trace.coords["time"] * 1e3
+    for k, g in enumerate((5, 30)):
+        steady = (10 * -70 + g * -10) / (10 + g)
+        on, off = (t >= 10) & (t < 80), t >= 80
+        expected = steady + (-70 - steady) * np.exp(-(t[on] - 10) * (10 + g) / 100)
+        np.testing.assert_allclose(V[on, k], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            V[off, k], -70 + (expected[-1] + 70 + (steady - expected[-1]) * (
+                1 - np.exp(-0.1 * (10 + g) / 100))) * np.exp(-(t[off] - 80) / 10), atol=1e-6)
+
+
+def test_a_frozen_pattern_of_spikes_comes_again(workdir):
+    """Poisson spikes that are drawn once and repeated: the same ones, 80 ms later."""
+    result = ran("""
+kind = "recording"
+summary = "A pattern of 60 ms, three times"
+on = "cells.toml"
+duration = "260 ms"
+numerics = { method = "euler", dt = "0.5 ms" }
+[stimuli.pattern]
+type = "poisson"
+at = "input"
+rate = "100 Hz"
+from = "10 ms"
+to = "70 ms"
+repeat = 3
+every = "80 ms"
+[record]
+fired = { what = "spikes", of = "input" }
+""", cells="""
+kind = "circuit"
+summary = "Inputs"
+populations.input = { n = 20, source = "spikes" }
+populations.cell = { n = 1, cell = "follower.toml" }
+""", follower=FOLLOWER)
+    spikes = result.spikes["fired"]
+    time, unit = spikes["time"].values * 1e3, spikes["unit"].values
+    shown = [np.sort(time[(time >= 10 + 80 * k) & (time < 75 + 80 * k)] - 80 * k + 1000 * unit[
+        (time >= 10 + 80 * k) & (time < 75 + 80 * k)]) for k in range(3)]
+    assert sum(map(len, shown)) == len(time)
+    assert len(shown[0]) == pytest.approx(20 * 0.06 * 100, abs=4 * np.sqrt(120))
+    for again in shown[1:]:
+        np.testing.assert_allclose(again, shown[0], atol=1e-6)
