@@ -148,7 +148,7 @@ def _signature(protocol) -> str:
         parts["circuit"] = [
             {k: bare(c) for k, c in circuit.cells.items()},
             {k: p.model_dump() for k, p in circuit.populations.items()},
-            {k: p.model_dump() for k, p in circuit.projections.items()},
+            {k: [p.model_dump(), circuit.scale(k).value] for k, p in circuit.projections.items()},
             {k: c.model_dump() for k, c in circuit.controllers.items()},
             [m.source for part in (circuit.controller_models, circuit.rules, circuit.synapses,
                                       circuit.releases)
