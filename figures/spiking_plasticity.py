@@ -1,4 +1,4 @@
-"""Weight changes of spiking cells against those of the rate rule: deterministic, and from spikes."""
+"""Weight changes of cells of conductances against the rate rule: without noise, and from spikes."""
 
 import numpy as np
 from matplotlib.figure import Figure

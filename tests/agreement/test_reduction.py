@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import dfc_neuro as dn
-from dfc_neuro.files import load
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +39,3 @@ def test_b_from_spikes(figure, tmp_path):
     times, correlations, _ = figure.test_b(result)
     assert times[-1] == 10.0
     assert correlations[-1] > 0.8
-    assert load("pyramidal_escape", "cell").constants["gamma"].value == pytest.approx(0.948, abs=1e-3)
