@@ -13,6 +13,8 @@ import numpy as np
 from dfc_neuro.results._format import NO_COORDINATE, STRING, Layout, new_file, rows
 from dfc_neuro.results._snapshot import Snapshot
 
+TEXT = 256  # bytes that a short text takes on its way from file to file
+
 
 @dataclass
 class _Scale:
@@ -78,7 +80,8 @@ def _copy(source: h5py.Dataset, out: h5py.Dataset, start: int) -> int:
     if not source.shape:
         out[()] = source[()]
         return 1
-    for part in rows(source.shape, source.dtype.itemsize):
+    text = h5py.check_string_dtype(source.dtype)  # a text in memory is an object of its own
+    for part in rows(source.shape, TEXT if text else source.dtype.itemsize):
         out[start + part.start : start + part.stop] = source[part]
     return start + source.shape[0]
 
