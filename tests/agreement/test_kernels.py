@@ -27,8 +27,8 @@ from = "5 ms"
 to = "9.97 ms"
 {more}
 [conditions]
-less = {{ "parameters.{varied}" = "0.9 {unit}" }}
-more = {{ "parameters.{varied}" = "1.1 {unit}" }}
+less = {{ "parameters.{varied}" = "0.9{unit}" }}
+more = {{ "parameters.{varied}" = "1.1{unit}" }}
 [record]
 voltages = {{ what = {voltages}, every = "{every} ms" }}
 spikes = {{ what = "spikes" }}
@@ -54,10 +54,12 @@ tau_decay = "5 ms"
 """
 CELLS = {
     "rc3": {"duration": 25, "dt": 0.05, "amplitude": "1000 pA", "more": DRIVE, "every": 0.25,
-            "varied": "c_m", "unit": "uF/cm**2",
+            "varied": "c_m", "unit": " uF/cm**2",
             "voltages": ["V_m_basal", "V_m_soma", "I_Na"]},
+    "l5_3c": {"duration": 15, "dt": 0.025, "amplitude": "2 nA", "more": "", "every": 0.5,
+              "varied": "C_m_soma", "unit": "e2 pF", "voltages": ["V_m_apical", "Ca", "I_SK"]},
     "pinsky_rinzel": {"duration": 25, "dt": 0.02, "amplitude": "2 uA/cm**2", "more": "",
-                      "every": 0.5, "varied": "g_c", "unit": "mS/cm**2",
+                      "every": 0.5, "varied": "g_c", "unit": " mS/cm**2",
                       "voltages": ["V_m_soma", "V_m_dendrite", "Ca"]},
 }
 
