@@ -105,7 +105,7 @@ def build(
         When text does not fit together; the message names the file and what is missing.
     """
     attached, varied, trains = attached or {}, varied or {}, trains or {}
-    built = Built(scheme, replicas, device.clock(dt))
+    built = Built(scheme, replicas, device.clock(dt, "steps"))
     plain = {name: composed(cell, {}) for name, cell in scheme.cells.items()}
     links = {link.name: link for link in scheme.links}
     built.wirings = {name: wire(link, scheme, plain, learning) for name, link in links.items()}

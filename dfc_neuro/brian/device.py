@@ -189,9 +189,12 @@ def claim(network: b2.Network) -> None:
         one._network = network.id
 
 
-def clock(dt: float) -> b2.Clock:
-    """Return a clock of step `dt` seconds."""
-    return b2.Clock(dt * b2.second)
+def clock(dt: float, name: str) -> b2.Clock:
+    """Return a clock of step `dt` seconds.
+
+    Its name stands in compiled code: numbered names, Brian2's own way, would compile it anew.
+    """
+    return b2.Clock(dt * b2.second, name=f"clock_of_{name}")
 
 
 def describe() -> tuple[str, str]:

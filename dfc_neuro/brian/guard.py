@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import brian2 as b2
 import numpy as np
 
+from dfc_neuro.brian import device
 from dfc_neuro.brian.build import Built
 from dfc_neuro.brian.text import dimension_of, states
 from dfc_neuro.errors import NumericalError
@@ -39,7 +40,7 @@ def guard(built: Built, labels: Sequence[str], bound: float | None,
         now = float(built.clock.variables["t"].get_value()[0])
         look(max(0.0, now - EVERY * dt), now)
 
-    clock = b2.Clock(EVERY * built.clock.dt)
+    clock = device.clock(EVERY * dt, "guard")
     return b2.NetworkOperation(operation, clock=clock, when="end", name="guard")
 
 

@@ -134,7 +134,8 @@ def _one(name: str, record: Record, where: str, built: Built) -> Monitored:
     interval = dt if record.reduce is not None and record.reduce.time else every
     index = (np.arange(built.replicas)[:, None] * n + chosen).ravel()
     monitor = b2.StateMonitor(group, list(found.names.values()), record=index,
-                              clock=device.clock(interval), when="groups", order=RECORDS,
+                              clock=device.clock(interval, f"record_{name}"), when="groups",
+                              order=RECORDS,
                               name=f"record_{name}")
     units = {v: unit_text(dimension_of(group.variables[own])) for v, own in found.names.items()}
     return Monitored(name, monitor, every, built.replicas, n, chosen, found.axis, found.names,

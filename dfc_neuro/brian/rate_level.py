@@ -130,7 +130,7 @@ def dense(name: str, source: str, reads: str, target: str, socket: str, w: Array
 def _run(built: Built, depth: int, samples: int, dt: float, step: float, steps: int, every: int,
          backend: str) -> dict[str, Array]:
     layers = [f"layer{i}" for i in range(1, depth + 1)]
-    ticks = device.clock(step * every)
+    ticks = device.clock(step * every, "samples")
     monitors = {
         node: b2.StateMonitor(built.groups[node], variables, record=True, clock=ticks,
                               when="groups", order=RECORDS, name=f"record_{node}")
