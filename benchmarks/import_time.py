@@ -29,8 +29,8 @@ from dataclasses import replace
 from dfc_neuro.datasets._dataset import Split
 train = plan.dataset.train
 one = Split(train.x[:plan.batch], train.y[:plan.batch])
-trainer = Trainer(replace(plan, dataset=replace(plan.dataset, train=one)))
-passes = {one.phase.learn: one for one in plan.passes}.values()
+passes = tuple({one.phase.learn: one for one in plan.passes}.values())
+trainer = Trainer(replace(plan, dataset=replace(plan.dataset, train=one), passes=2 * passes))
 taken = []
 for _ in range(2):
     begin = time.perf_counter()
