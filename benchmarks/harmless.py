@@ -28,9 +28,9 @@ from dfc_neuro.learning.trainer import Trainer
 
 SEEDS = range(5)
 COMMON = {
-    "column": "fmnist", "method": "dfc", "feedback": "learned", "layers": [784, 32, 32, 32, 10],
-    "data.subset": 1280, "data.validation": 0, "schedule.before.feedback": 2,
-    "schedule.epochs": 6, "keep_unconverged": True, "numerics.threads": 1,
+    "column": "fmnist", "method": "dfc", "feedback": "learned", "layers": [784, 64, 64, 64, 10],
+    "data.subset": 6400, "data.validation": 0, "schedule.before.feedback": 5,
+    "schedule.epochs": 10, "numerics.threads": 1,
 }
 STEP = "phases.control.numerics.integrator"
 ARMS = {

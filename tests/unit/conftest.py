@@ -142,20 +142,29 @@ def made_up(tmp_path_factory):
     def call(name):
         protocol = resolve.protocol(name, quick=True)
         labels = [label for label, _ in resolve.conditions(protocol)]
-        time = np.linspace(0, quantity(protocol.duration, "duration").value, 40)
-        scales = {"time": (time, "second"), "condition": labels, "unit": [0]}
+        auto = protocol.duration == "auto"
+        end = 1.0 if auto else quantity(protocol.duration, "duration").value
         with Writer(folder / f"{name}.h5", {
                 "name": name, "protocol": tomli_w.dumps(protocol.source)}) as writer:
+            for key in protocol.plastic:  # whose weights a run always records
+                writer.extend(f"recordings/{key}/w", rng.uniform(0, 1, (2, len(labels), 1)),
+                              ("time", "condition", "synapse"), "1",
+                              {"time": ([0, end], "second"), "condition": labels, "synapse": [0]})
             for key, record in protocol.record.items():
+                count = 40 if auto or record.every is None else round(
+                    end / quantity(record.every, "every").value)
+                time = np.linspace(0, end, min(max(count, 40), 6000))
                 if "spikes" in record.what:
                     writer.extend(f"spikes/{key}/time", time[1:9], ["spike"], "second")
                     writer.extend(f"spikes/{key}/unit", np.zeros(8, int), ["spike"])
                     writer.extend(f"spikes/{key}/condition", (labels * 8)[:8], ["spike"])
                     continue
                 for variable in record.what:
+                    kind, unit = ("synapse", "1") if variable == "w" else ("unit", "volt")
                     values = rng.uniform(-0.075, 0.02, (len(time), len(labels), 1))
                     writer.extend(f"recordings/{key}/{variable}", values,
-                                  ("time", "condition", "unit"), "volt", scales)
+                                  ("time", "condition", kind), unit,
+                                  {"time": (time, "second"), "condition": labels, kind: [0]})
             writer.finish(derive=partial(measures, protocol))
         return Result(folder / f"{name}.h5")
 
