@@ -53,9 +53,9 @@ def refused(data, workdir):
     (["phases.feedback.cells.tau_A=-0.3"], "phases.feedback", "parameters.tau_A",
      "a time constant is positive"),
     (["controllers.control.tau_u=0"], "controllers.control", "tau_u", "positive"),
-    (["numerics.dt=0"], "numerics.dt", "found 0", "greater than 0"),
-    (["numerics.dt=nan"], "numerics.dt", "found nan", "greater than 0"),
-    (["phases.feedback.numerics.dt=-1"], "phases.feedback", "found -1", "greater than 0"),
+    (["numerics.dt=0"], "numerics.dt", "found 0", "a time step is positive"),
+    (["numerics.dt=nan"], "numerics.dt", "found nan", "a finite number is needed"),
+    (["phases.feedback.numerics.dt=-1"], "phases.feedback", "found -1", "step is positive"),
     (["phases.feedback.noise=-0.1"], "phases.feedback.noise", "found -0.1", "greater than"),
     (["phases.control.duration=0.01"], "phases.control.duration", "holds 0.2 steps of dt = 0.05",
      "give from 2"),
@@ -100,10 +100,10 @@ def refused(data, workdir):
     (["projections.W1.rule=dfc_forwrd"], "projections.W1.rule", "'dfc_forwrd'", "'dfc_forward'"),
     (["projections.W1.rule=clopath"], "projections.W1.rule", "reads V in volt", "cells that do"),
     # what this engine does not do
-    (["numerics.engine=brian"], "numerics.engine", "does not run learning protocols",
-     "engine 'rates' does"),
-    (["projections.W1.delay=2 ms"], "projections.W1", "has a connect, synapse, delay or scale",
-     "engine 'brian' runs any text"),
+    (["numerics.engine=brian"], "numerics.integrator", "is of the rate engine",
+     'numerics.engine = "rates"'),
+    (["projections.W1.delay=2 ms"], "projections.W1", "has a connect, synapse or delay",
+     "engine 'brian' runs any circuit"),
     (["cells.g_apical=2"], "parameters.g_apical", "is 2", "engine 'brian' runs any text"),
 ])
 def test_one_message(refused, sets, place, found, remedy):
@@ -138,14 +138,14 @@ def test_output_that_cannot_be_written(refused, out):
 
 
 def test_unwritable_kernel_cache(refused, data, workdir, monkeypatch):
-    from dfc_neuro.rates import compile as compiling
+    from dfc_neuro import generated
 
     monkeypatch.setenv("DFC_NEURO_CACHE", str(workdir / "precious.h5"))
-    compiling._module.cache_clear()
+    generated.module.cache_clear()
     try:
         message = refused()
     finally:
-        compiling._module.cache_clear()
+        generated.module.cache_clear()
     assert "kernels: cannot be written" in message and "set DFC_NEURO_CACHE to a folder" in message
 
 
