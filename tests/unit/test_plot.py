@@ -22,6 +22,7 @@ LABELS = {
     "quickstart": {"Epoch", "Error (%)", "Angle to update (°)", "Presynaptic rate", TIME},
     "control": {TIME, "Output $r_L$, change", "Controller $u$"},
     "voltages": {TIME, "Voltage change ($10^{-3}$)", "apical"},
+    "spiking_learning": {"Test loss", "spikes", "rates", "after epoch 2", "apical"},
     "escape": {"Time (ms)", "Voltage (mV)", "120 pA at soma"},
     "clopath_clamp": {"Clamp voltage (mV)", "Weight change", "closed form"},
     "bac_firing": {"Time (ms)", "Voltage (mV)", "both", "2 nA", "1.8 nA", "basal"},
@@ -78,6 +79,18 @@ def _learning(path):
         change = mismatch[..., None] * rate[:, :, None, :]
         dims = ("epoch", "sample", "unit", "pre")
         writer.extend(f"{plastic}/weight_change", change, dims, "1", epoch)
+    return Result(path)
+
+
+def _spiking(path):
+    with Writer(path, {"name": "spiking_regression"}) as writer:
+        for name in ("test_loss", "test_loss_of_rates", "angle_q_jt"):
+            writer.extend(f"metrics/{name}", [50.0, 20.0, 10.0], ["epoch"], "1", {"epoch": EPOCHS})
+        for k, name in enumerate(("basal", "soma", "apical")):
+            writer.extend(f"recordings/voltages/V_m_{name}",
+                          np.full((2, len(TIMES), 1, 2), -0.07 + 0.001 * k),
+                          ("epoch", "time", "sample", "unit"), "volt",
+                          {"epoch": [0, 2], "time": (TIMES, "second"), "unit": [0, 1]})
     return Result(path)
 
 
@@ -145,6 +158,7 @@ def results(tmp_path_factory, made_up):
         "control": learning,
         "voltages": learning,
         "escape": _escape(folder / "escape.h5"),
+        "spiking_learning": _spiking(folder / "spiking_regression.h5"),
         "clopath_clamp": _clamp(folder / "clamp.h5"),
     }
 
