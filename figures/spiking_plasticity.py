@@ -20,11 +20,12 @@ def make(results):
     found = {c: test_a(a, c) for c in conditions}
     _scatter(scatter, *changes_a(a, SHOWN))
     scatter.set_title("no noise, $Qu$ 1 mV")
-    gamma = {c: float(a["derived"]["post_gamma"].sel(condition=c)) if "post_gamma" in a["derived"]
-             else float(a["derived"]["gamma"].sel(condition=c)) for c in conditions}
+    gamma = {c: float(a.derived["gamma"].sel(condition=c)) for c in conditions}
     for amplitude, colour, marker in (("0.45", plot.BLUE, "o"), ("2.25", plot.ORANGE, "s"),
                                       ("9", plot.RED, "^")):
         own = [c for c in conditions if c.endswith(f"u={amplitude}")]
+        if not own:
+            continue
         label = {"0.45": "0.2 mV", "2.25": "1 mV", "9": "4 mV"}[amplitude]
         gains.plot([gamma[c] for c in own], [found[c][1] for c in own], marker, color=colour,
                    markersize=3, label=label)
