@@ -31,6 +31,15 @@ LABELS = {
     "coincidence_window": {"Input after pulse (ms)", "Apical peak (mV)", "Apical input (pA)"},
     "critical_frequency": {"Frequency (Hz)", "Apical peak (mV)", "Voltage (mV)", "soma"},
     "multiplexing": {"Apical drive (pA)", "Burst probability", "Rate (Hz)", "SST", "0 pA"},
+    "bac_pairing": {"Change of the weight", "Apical voltage (mV)", "Somatic pulse minus EPSC (ms)"},
+    "burst_pairing": {"Weight (% of start)", "Rate in the burst of 3 (Hz)"},
+    "dendritic_prediction": {"Time (ms)", "Voltage (mV)", "teacher removed", "Pattern"},
+    "dfc_step": {"Time (ms)", "Error of the output", "Hidden weight", "target"},
+    "heterosynaptic": {"Weight (% of start)"},
+    "pairing_frequency": {"Weight (% of start)"},
+    "proximal_distal": {"Weight (% of start)"},
+    "stdp_window": {"Lag, post minus pre (ms)", "60 pairs at", "Weight (% of start)"},
+    "triplets": {"Weight (% of start)"},
     "microcircuit_learning": {"Rounds", "Squared error", "hidden fixed", "after", "Time (s)"},
 }
 LABORATORY = ("bac_pairing", "burst_pairing", "dendritic_prediction", "dfc_step", "heterosynaptic",
@@ -295,7 +304,7 @@ def test_figures_are_labelled_and_readable(sources, monkeypatch, workdir, bench_
     fig.draw_without_rendering()
     texts = [t for t in fig.findobj(Text) if t.get_text() and t.get_visible()]
     assert min(t.get_fontsize() for t in texts) >= 7
-    assert {t.get_text() for t in texts} >= LABELS.get(name, set())
+    assert {t.get_text() for t in texts} >= LABELS[name]
     box, size = fig.get_tightbbox(), fig.get_size_inches()
     assert min(box.x0, box.y0) > -0.02
     assert box.x1 < size[0] + 0.02 and box.y1 < size[1] + 0.02
