@@ -15,10 +15,10 @@ from step_errors import CASE, SETTINGS
 
 from dfc_neuro.bench._case import Row
 from dfc_neuro.bench._torch import loop
-from dfc_neuro.bench._work import work
+from dfc_neuro.bench._work import limits, work
 from dfc_neuro.rates import threads
 
-ROUNDS, REPEATS = 3, 20
+ROUNDS, REPEATS = 3, 60
 
 
 def seconds(call: Callable[[], object], repeats: int = 1) -> float:
@@ -40,8 +40,10 @@ def main() -> None:
         closed.step()
         times = []
         for _ in range(ROUNDS):
-            times.append((seconds(plain.step), seconds(closed.step, REPEATS)))
-            time.sleep(0.1)  # so that no thread of PyTorch still spins
+            slow = seconds(plain.step)
+            time.sleep(0.3)  # so that no thread of PyTorch still spins
+            with limits(case, row):
+                times.append((slow, seconds(closed.step, REPEATS)))
         slow, fast = (min(column) for column in zip(*times, strict=True))
         print(f"{name}, T {control.steps}: PyTorch loop {slow:.3g} s, closed form "
               f"{1e3 * fast:.3g} ms: {slow / fast:.0f} times"

@@ -4,8 +4,9 @@ Linearised at the feedforward point, layer i acts on the output through M_i = J_
 somatic low-pass filters as there are layers from i to the output.  So the state of a sample is
 n_L (L + 3) numbers, whatever the widths of the layers.
 
-Samples stand side by side in groups of LANES, and n is n_L rounded up to a multiple of ROWS
-(:mod:`dfc_neuro.rates._lanes`); what is added is zero and stays so.
+Samples stand side by side in lanes, and n is n_L rounded up to a multiple of ROWS
+(:mod:`dfc_neuro.rates._lanes`); what is added is zero and stays so.  In float32 the loop corrects
+its own rounding: the error e is summed until it balances the leak.
 """
 
 from __future__ import annotations
@@ -14,37 +15,41 @@ import numpy as np
 from numba import njit
 
 from dfc_neuro.rates._elementwise import options
-from dfc_neuro.rates._lanes import LANES, ROWS, subtract_rows
+from dfc_neuro.rates._lanes import ROWS, lanes, subtract_rows, zeros
 
 Array = np.ndarray
 
 
 def packed(M: list[Array]) -> Array:
-    """Return matrices M_i (B, n_L, n_L) as the chain reads them: (groups, n/ROWS, L n, ROWS, LANES)
+    """Return matrices M_i (B, n_L, n_L) as the chain reads them: (groups, n/ROWS, L n, ROWS, lanes)
 
-    M_1, ..., M_L stand side by side, ROWS rows of LANES samples at a time, column by column.
+    M_1, ..., M_L stand side by side, ROWS rows of all lanes at a time, column by column.
     """
-    B, n_L, _ = M[0].shape
-    groups, blocks = -(-B // LANES), -(-n_L // ROWS)
+    (B, n_L, _), wide = M[0].shape, lanes(M[0].dtype)
+    groups, blocks = -(-B // wide), -(-n_L // ROWS)
     n = blocks * ROWS
-    padded = np.zeros((groups * LANES, len(M), n, n))
+    padded = np.zeros((groups * wide, len(M), n, n), M[0].dtype)
     for i, part in enumerate(M):
         padded[:B, i, :n_L, :n_L] = part
-    by_lane = padded.reshape(groups, LANES, len(M), blocks, ROWS, n).transpose(0, 3, 2, 5, 4, 1)
-    return np.ascontiguousarray(by_lane).reshape(groups, blocks, len(M) * n, ROWS, LANES)
+    out = zeros((groups, blocks, len(M) * n, ROWS, wide), padded.dtype)
+    out.reshape(groups, blocks, len(M), n, ROWS, wide)[:] = padded.reshape(
+        groups, wide, len(M), blocks, ROWS, n).transpose(0, 3, 2, 5, 4, 1)
+    return out
 
 
 def to_lanes(a: Array) -> Array:
-    """Return (B, n_L) as (groups, n, LANES)."""
-    B, n_L = a.shape
-    groups, n = -(-B // LANES), -(-n_L // ROWS) * ROWS
-    padded = np.zeros((groups * LANES, n))
+    """Return (B, n_L) as (groups, n, lanes)."""
+    (B, n_L), wide = a.shape, lanes(a.dtype)
+    groups, n = -(-B // wide), -(-n_L // ROWS) * ROWS
+    padded = np.zeros((groups * wide, n), a.dtype)
     padded[:B, :n_L] = a
-    return np.ascontiguousarray(padded.reshape(groups, LANES, n).transpose(0, 2, 1))
+    out = zeros((groups, n, wide), a.dtype)
+    out[:] = padded.reshape(groups, wide, n).transpose(0, 2, 1)
+    return out
 
 
 def from_lanes(a: Array, B: int, n_L: int) -> Array:
-    """Return (groups, n, LANES) as (B, n_L)."""
+    """Return (groups, n, lanes) as (B, n_L)."""
     return a.transpose(0, 2, 1).reshape(-1, a.shape[1])[:B, :n_L]
 
 
@@ -55,32 +60,34 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
 
     Parameters
     ----------
-    M : (groups, n/ROWS, L * n, ROWS, LANES)
+    M : (groups, n/ROWS, L * n, ROWS, lanes)
         See :func:`packed`.
-    e0 : (groups, n, LANES)
+    e0 : (groups, n, lanes)
         Output target minus feedforward output.
     constants : (5,)
         dt, alpha, k_p, k (soma), k_A (apical compartment).
-    g : (groups, L * n, LANES)
+    g : (groups, L * n, lanes)
         For each layer the apically filtered control after its somatic filters; filled.
-    u, u_int, u_slow, error : (groups, n, LANES)
+    u, u_int, u_slow, error : (groups, n, lanes)
         Control, its integral part, the apically filtered control, and e = r_L* - r_L; filled.
-    hidden : (groups, n, LANES)
+    hidden : (groups, n, lanes)
         Minus the sum over hidden layers of J_i x_i at the end: of what all layers up to i do to
         the output through layer i; filled.
-    total, square : (groups, n, LANES)
+    total, square : (groups, n, lanes)
         Sums over time of the last layer's filtered control and of its square; filled.
     """
     dt, alpha, k_p, k, k_A = constants
-    groups, blocks, width = M.shape[:3]
-    size = e0.shape[1] * LANES
-    depth = width * LANES // size
-    stride = width * ROWS * LANES
+    zero = e0.dtype.type(0.0)
+    groups, blocks, width, _, wide = M.shape
+    size = e0.shape[1] * wide
+    depth = width * wide // size
+    stride = width * ROWS * wide
     for b in range(groups):
         M_b, g_b, start = M[b].reshape(-1), g[b].reshape(-1), e0[b].reshape(-1)
         u_b, int_b, slow_b = u[b].reshape(-1), u_int[b].reshape(-1), u_slow[b].reshape(-1)
         e_b, total_b, square_b = error[b].reshape(-1), total[b].reshape(-1), square[b].reshape(-1)
-        g_b[:], u_b[:], int_b[:], slow_b[:], total_b[:], square_b[:] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for part in (u_b, int_b, slow_b, total_b, square_b, g_b):
+            part[:] = zero
         e_b[:] = start
         top = g_b[(depth - 1) * size:]
         for _ in range(steps - 1):
@@ -100,10 +107,10 @@ def chain(M, e0, constants, steps, delayed, proactive, g, u, u_int, u_slow, erro
                 total_b[r] += top[r]
                 square_b[r] += top[r] * top[r]
             for q in range(blocks):
-                subtract_rows(M_b, q * stride, g_b, 0, width, e_b, q * ROWS * LANES)
+                subtract_rows(M_b, q * stride, g_b, 0, width, e_b, q * ROWS * wide)
         hidden_b = hidden[b].reshape(-1)
-        hidden_b[:] = 0.0
+        hidden_b[:] = zero
         for i in range(1, depth):
             for q in range(blocks):
-                subtract_rows(M_b, q * stride, g_b, (depth - i) * size, i * (size // LANES),
-                              hidden_b, q * ROWS * LANES)
+                subtract_rows(M_b, q * stride, g_b, (depth - i) * size, i * (size // wide),
+                              hidden_b, q * ROWS * wide)

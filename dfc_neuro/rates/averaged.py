@@ -32,6 +32,7 @@ import numpy as np
 
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates._chain import chain, from_lanes, packed, to_lanes
+from dfc_neuro.rates._lanes import zeros
 from dfc_neuro.rates.algebra import terms
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
@@ -96,89 +97,130 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     delta : (B, n_L)
         Output target minus feedforward output.
     """
+    blocks = pools.blocks(len(delta), threads)
+    x, basal, apical = ([np.empty_like(v) for v in fwd.v] for _ in range(3))
+
+    def first(block: slice) -> _Linear:
+        linear = _linearised(net, control, fwd.part(block), delta[block])
+        linear.miss = _swept(net, control, fwd, linear, block, x, basal, apical)
+        return linear
+
+    def second(part: tuple[_Linear, slice]) -> None:
+        linear, block = part
+        linear.w = linear.w + linear.miss
+        linear.miss = _swept(net, control, fwd, linear, block, x, basal, apical)
+
+    parts = pools.over(first, blocks, threads)
+    u, error, total, square = (
+        np.concatenate([getattr(part.last, name) for part in parts]) for name in
+        ("u", "error", "total", "square"))
+    spread = control.steps * float(np.sum(square)) / max(float(np.sum(total**2)), TINY) - 1.0
+    size = _missed(parts)
+    estimate = 5.0 * size * (1.0 + max(spread, 0.0))
+    if np.any(np.linalg.norm(error, axis=1) > np.linalg.norm(delta, axis=1)):
+        estimate = np.inf
+    newton = TOLERANCE <= estimate < np.inf
+    if newton:
+        pools.over(second, list(zip(parts, blocks, strict=True)), threads)
+        estimate = _missed(parts) + 20.0 * size * (0.02 + max(spread, 0.0))
+    return Averaged(x, basal, apical, u, error, estimate, newton)
+
+
+@dataclass
+class _Linear:
+    """What the linearised network of a block of samples says of its averages.
+
+    ``w`` (S, n_L): the mean control, and ``miss`` the Newton step that the sweep asks for;
+    ``inverse`` (S, n_L, n_L) of J Q + alpha I; ``fixed`` (S, n_L): the part of the right side that
+    does not depend on the layers; ``x_end``: lists of (S, n_i), the last deviation of the somata,
+    and ``late``, what delayed transmission takes away.
+    """
+
+    last: _Last
+    w: Array
+    inverse: Array
+    fixed: Array
+    x_end: list[Array]
+    late: list[Array] | None
+    miss: Array
+
+
+def _linearised(net: Network, control: Control, fwd: Forward, delta: Array) -> _Linear:
     F, N = net.dtype, control.steps
     slope = slopes(net, fwd)
-    M = layer_gains(net, slope, threads)
+    M = layer_gains(net, slope)
     e0 = delta.astype(np.float64)
-    last = _run_chain(M, e0, control, threads)
-    u, e_end = last.u, last.error
+    last = _run_chain(M, delta, control)
+    u, e_end = last.u.astype(np.float64), last.error.astype(np.float64)
     k, k_A = control.soma_step, control.apical_step
     beta, zeta = (1.0 / k - 1.0) / N, float(control.delayed) / N
     g = ((1.0 / k_A - 1.0) * last.u_slow + (0.0 if control.proactive else u)) / N
 
     fixed = e0 - last.u_int / (N * control.dt) - (e_end - control.alpha * u) / N - control.alpha * g
-    right = fixed + beta * (last.hidden + e0 - e_end) + zeta * last.hidden
-    inverse = np.linalg.inv(sum(M) + control.alpha * np.eye(delta.shape[1]))
-    w = _times(inverse, right)
-
-    x_end = _last_somata(net, slope, last.f.astype(F))
+    right = fixed + beta * (e0 - e_end - last.hidden) - zeta * last.hidden
+    gain = np.sum(M, axis=0, dtype=np.float64) + control.alpha * np.eye(delta.shape[1])
+    inverse = np.linalg.inv(gain)
+    x_end = _last_somata(net, slope, last, delta)
     # with delayed transmission the mean misses the last presynaptic deviation
     late = [F.type(zeta) * D * x for D, x in zip(slope, x_end, strict=True)] if zeta else None
-    started, left = np.linalg.norm(e0, axis=1), np.linalg.norm(e_end, axis=1)
-    missed = 0.0
-    newton = False
-    while True:
-        apical = [w.astype(F) @ Q.T for Q in net.Q]
-        shift = [a - F.type(beta) * end for a, end in zip(apical, x_end, strict=True)]
-        x, basal = sweep(net, fwd, shift, late)
-        dr_L = phi_deviation(net.nonlinearities[-1], fwd.v[-1], fwd.r[-1], x[-1])
-        step = _times(inverse, fixed - dr_L - control.alpha * w)
-        size = float(np.linalg.norm(step)) / max(float(np.linalg.norm(w)), TINY)
-        if newton:
-            estimate = size + 20.0 * missed * (0.02 + last.spread)
-        else:
-            missed, estimate = size, 5.0 * size * (1.0 + last.spread)
-        if np.any(left > started):
-            estimate = np.inf
-        if newton or estimate < TOLERANCE or not np.isfinite(estimate):
-            return Averaged(x, basal, apical, u.astype(F), e_end.astype(F), estimate, newton)
-        w, newton = w + step, True
+    w = _times(inverse, right)
+    return _Linear(last, w, inverse, fixed, x_end, late, np.zeros_like(w))
+
+
+def _swept(net: Network, control: Control, fwd: Forward, linear: _Linear, block: slice,
+           x: list[Array], basal: list[Array], apical: list[Array]) -> Array:
+    """Fill the averages of a block from the mean control; return the Newton step (S, n_L)."""
+    part, w = fwd.part(block), linear.w.astype(net.dtype)
+    x, basal, apical = ([v[block] for v in side] for side in (x, basal, apical))
+    beta = net.dtype.type((1.0 / control.soma_step - 1.0) / control.steps)
+    for a, Q in zip(apical, net.Q, strict=True):
+        np.matmul(w, Q.T, out=a)
+    shift = [a - beta * end for a, end in zip(apical, linear.x_end, strict=True)]
+    sweep(net, part, shift, linear.late, out=(x, basal))
+    dr_L = phi_deviation(net.nonlinearities[-1], part.v[-1], part.r[-1], x[-1])
+    return _times(linear.inverse, linear.fixed - dr_L - control.alpha * linear.w)
+
+
+def _missed(parts: list[_Linear]) -> float:
+    """Return the size of the Newton step relative to that of the mean control."""
+    def norm(name: str) -> float:
+        return float(np.linalg.norm(np.concatenate([getattr(part, name) for part in parts])))
+
+    return norm("miss") / max(norm("w"), TINY)
 
 
 @dataclass
 class _Last:
-    """The last state of the chain.
+    """The last state of the chain, for a block of samples.
 
-    ``u``, ``u_int``, ``u_slow``, ``error`` (B, n_L): control, its integral part, apically filtered;
-    the error.  ``f`` (B, L, n_L): the filtered control after one to L somatic filters.  ``hidden``
-    (B, n_L): sum over hidden layers of J_i x_{i,e}; of all layers it is that plus e_0 - e_e.
-    ``spread``: the variance of f[:, 0] over time, relative to the square of its mean.
+    ``u``, ``u_int``, ``u_slow``, ``error`` (S, n_L): control, its integral part, apically filtered;
+    the error.  ``f`` (S, L, n_L): the filtered control after one to L somatic filters.  ``hidden``
+    (S, n_L): minus the sum over hidden layers of J_i x_{i,e}; of all layers e_0 - e_e comes to it.
+    ``total``, ``square`` (S, n_L): sums over time of f[:, 0] and of its square.
     """
 
+    f: Array
     u: Array
     u_int: Array
     u_slow: Array
     error: Array
-    f: Array
     hidden: Array
-    spread: float
+    total: Array
+    square: Array
 
 
-def _run_chain(M: list[Array], e0: Array, control: Control, threads: int | None) -> _Last:
+def _run_chain(M: list[Array], e0: Array, control: Control) -> _Last:
     (B, n_L), L = e0.shape, len(M)
     constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
-                          control.apical_step])
-    f = np.empty((B, L, n_L))
-    ends = [np.empty((B, n_L)) for _ in range(7)]
-
-    def run(block: slice) -> None:
-        part = to_lanes(e0[block])
-        groups, n, lanes = part.shape
-        g = np.empty((groups, L * n, lanes))
-        found = [np.empty_like(part) for _ in ends]
-        chain(packed([m[block] for m in M]), part, constants, control.steps, control.delayed,
-              control.proactive, g, *found)
-        S = block.stop - block.start
-        for i in range(L):  # the last layer has one filter, the first L
-            f[block, i] = from_lanes(g[:, (L - 1 - i) * n:(L - i) * n], S, n_L)
-        for end, a in zip(ends, found, strict=True):
-            end[block] = from_lanes(a, S, n_L)
-
-    pools.over_blocks(run, B, threads)
-    u, u_int, u_slow, error, hidden, total, square = ends
-    mean_square = float(np.sum(total**2)) / control.steps**2
-    spread = float(np.sum(square)) / control.steps / max(mean_square, TINY) - 1.0
-    return _Last(u, u_int, u_slow, error, f, -hidden, max(spread, 0.0))
+                          control.apical_step], e0.dtype)
+    start = to_lanes(e0)
+    groups, n, wide = start.shape
+    g = zeros((groups, L * n, wide), e0.dtype)
+    ends = [zeros(start.shape, e0.dtype) for _ in range(7)]
+    chain(packed(M), start, constants, control.steps, control.delayed, control.proactive, g, *ends)
+    # the last layer has one filter, the first L
+    f = np.stack([from_lanes(g[:, i * n:(i + 1) * n], B, n_L) for i in reversed(range(L))], 1)
+    return _Last(f, *(from_lanes(end, B, n_L) for end in ends))
 
 
 def _times(matrices: Array, vectors: Array) -> Array:
@@ -186,24 +228,21 @@ def _times(matrices: Array, vectors: Array) -> Array:
     return np.einsum("bij,bj->bi", matrices, vectors)
 
 
-def _last_somata(net: Network, slope: list[Array], f: Array) -> list[Array]:
+def _last_somata(net: Network, slope: list[Array], last: _Last, e0: Array) -> list[Array]:
     """Return x_{i,e}: X_i^(k) = Q_i f_k + W_i D_{i-1} X_{i-1}^(k+1), and x_{i,e} = X_i^(1).
 
-    f is (B, L, n_L); the X_i^(k) of a layer are rows of one product.
+    The X_i^(k) of a layer are rows of one product.  A linear output layer needs none: its x is
+    that of the output, e_0 - e_e.
     """
-    B, L, n_L = f.shape
-    ends = [np.empty_like(part) for part in slope]
-
-    def run(block: slice) -> None:
-        S, below = block.stop - block.start, f
-        for i in range(L):
-            rows, n = S * (L - i), net.sizes[i + 1]
-            here = np.dot(f[block, :L - i].reshape(rows, n_L), net.Q[i].T)
-            if i:
-                through = below[:, 1:] * slope[i - 1][block][:, None]
-                here += np.dot(through.reshape(rows, net.sizes[i]), net.W[i].T)
-            below = here.reshape(S, L - i, n)
-            ends[i][block] = below[:, 0]
-
-    pools.over_blocks(run, B, work=B * L * sum(float(w.size) for w in net.W[1:]))
-    return ends
+    (S, L, n_L), below, ends = last.f.shape, last.f, []
+    known = net.nonlinearities[-1] == "linear"
+    for i in range(L - known):
+        k = L - known - i
+        rows, n = S * k, net.sizes[i + 1]
+        here = np.matmul(last.f[:, :k].reshape(rows, n_L), net.Q[i].T)
+        if i:
+            through = below[:, 1:] * slope[i - 1][:, None]
+            here += np.matmul(through.reshape(rows, net.sizes[i]), net.W[i].T)
+        below = here.reshape(S, k, n)
+        ends.append(below[:, 0])
+    return [*ends, e0 - last.error] if known else ends

@@ -85,7 +85,7 @@ def forward(net: Network, x: Array) -> Forward:
     def run(block: slice) -> None:
         below = x[block]
         for i, name in enumerate(net.nonlinearities):
-            np.dot(below, net.W[i].T, out=v[i][block])
+            np.matmul(below, net.W[i].T, out=v[i][block])
             v[i][block] += net.b[i]
             r[i][block] = NONLINEARITIES[name].phi(v[i][block])
             below = r[i][block]
@@ -128,7 +128,7 @@ def backprop(net: Network, fwd: Forward, delta: Array) -> Update:
         slope = slopes(net, fwd.part(block))
         np.multiply(delta[block], slope[-1], out=errors[-1][block])
         for i in range(net.depth - 1, 0, -1):
-            np.dot(errors[i][block], net.W[i], out=errors[i - 1][block])
+            np.matmul(errors[i][block], net.W[i], out=errors[i - 1][block])
             errors[i - 1][block] *= slope[i - 1]
 
     pools.over_blocks(run, len(fwd.x), work=_work(net, len(fwd.x)))

@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 def layer_gains(net: Network, slope: list[Array], threads: int | None = None) -> list[Array]:
-    """Return M_i = J_i Q_i of every layer, (B, n_L, n_L) each, in float64.
+    """Return M_i = J_i Q_i of every layer, (B, n_L, n_L) each.
 
     The Jacobians J_i = d r_L / d v_i are made block by block of samples and not kept.
 
@@ -28,7 +28,7 @@ def layer_gains(net: Network, slope: list[Array], threads: int | None = None) ->
         Threads to use; all that are available if not given.
     """
     B, n_L = slope[-1].shape
-    M = [np.empty((B, n_L, n_L)) for _ in net.W]
+    M = [np.empty((B, n_L, n_L), net.dtype) for _ in net.W]
 
     def run(block: slice) -> None:
         S = block.stop - block.start
@@ -38,7 +38,7 @@ def layer_gains(net: Network, slope: list[Array], threads: int | None = None) ->
             if i:
                 n = net.sizes[i]
                 below = _scratch(i % 2, S * n_L * n, net.dtype)
-                np.dot(J, net.W[i], out=below.reshape(S * n_L, n))
+                np.matmul(J, net.W[i], out=below.reshape(S * n_L, n))
                 scale_rows(below, slope[i - 1][block].reshape(-1), S, n_L, n)
                 J = below.reshape(S * n_L, n)
 
@@ -61,20 +61,20 @@ def _scratch(which: int, size: int, dtype: np.dtype) -> Array:
 def steady_control(net: Network, fwd: Forward, delta: Array, alpha: float,
                    threads: int | None = None) -> Array:
     """Return u = (Jbar Qbar + alpha I)^{-1} delta, (B, n_L); solved in float64."""
-    gain = np.sum(layer_gains(net, slopes(net, fwd), threads), axis=0)
+    gain = np.sum(layer_gains(net, slopes(net, fwd), threads), axis=0, dtype=np.float64)
     gain += alpha * np.eye(gain.shape[1])
     return np.linalg.solve(gain, delta[..., None].astype(np.float64))[..., 0].astype(net.dtype)
 
 
-def sweep(net: Network, fwd: Forward, shift: list[Array], late: list[Array] | None = None
-          ) -> tuple[list[Array], list[Array]]:
+def sweep(net: Network, fwd: Forward, shift: list[Array], late: list[Array] | None = None,
+          out: tuple[list[Array], list[Array]] | None = None) -> tuple[list[Array], list[Array]]:
     """Add `shift` to every layer's voltage and run forward: v_i = shift_i + W_i r_{i-1} + b_i.
 
     With `late`, r_{i-1} - late_{i-1} takes the place of r_{i-1}.  Returns the deviations of soma
-    and basal compartment from the feedforward state.
+    and basal compartment from the feedforward state, written to `out` if that is given.
     """
-    x = [np.empty_like(s) for s in shift]
-    basal = [np.zeros_like(shift[0]), *(np.empty_like(s) for s in shift[1:])]
+    x, basal = out or ([np.empty_like(s) for s in shift], [np.empty_like(s) for s in shift])
+    basal[0][:] = 0.0
 
     def run(block: slice) -> None:
         for i, s in enumerate(shift):
@@ -83,7 +83,7 @@ def sweep(net: Network, fwd: Forward, shift: list[Array], late: list[Array] | No
                                       fwd.r[i - 1][block], x[i - 1][block])
                 if late is not None:
                     below -= late[i - 1][block]
-                np.dot(below, net.W[i].T, out=basal[i][block])
+                np.matmul(below, net.W[i].T, out=basal[i][block])
             np.add(basal[i][block], s[block], out=x[i][block])
 
     pools.over_blocks(run, len(fwd.x), work=2.0 * len(fwd.x) * sum(w.size for w in net.W[1:]))

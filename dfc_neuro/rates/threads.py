@@ -89,6 +89,14 @@ def over(work: Callable[[T], R], items: Sequence[T], threads: int | None = None)
             wait(others)
 
 
+def blocks(length: int, threads: int | None = None) -> list[slice]:
+    """Return a block of 0..length-1 for each thread, of at least 8; one where a thread asks."""
+    most = 1 if getattr(_own, "busy", False) else threads or available()
+    most = max(1, min(most, length // 8))
+    edges = [length * i // most for i in range(most + 1)]
+    return [slice(lo, hi) for lo, hi in pairwise(edges)]
+
+
 def over_blocks(run: Callable[[slice], object], length: int, threads: int | None = None,
                 work: float = np.inf) -> None:
     """Call `run` for a block of 0..length-1 a thread.
@@ -104,14 +112,11 @@ def over_blocks(run: Callable[[slice], object], length: int, threads: int | None
     work : float
         Floating-point operations; where they are few, the calling thread does it all.
     """
-    most = 1 if getattr(_own, "busy", False) or work < WORTH_THREADS else threads or available()
-    most = max(1, min(most, length // 8))
-    if most == 1:
-        run(slice(0, length))
-        return
-
-    edges = [length * i // most for i in range(most + 1)]
-    over(run, [slice(lo, hi) for lo, hi in pairwise(edges)], most)
+    parts = blocks(length, 1 if work < WORTH_THREADS else threads)
+    if len(parts) == 1:
+        run(parts[0])
+    else:
+        over(run, parts, len(parts))
 
 
 def outer_sums(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
@@ -125,7 +130,7 @@ def outer_sums(pairs: Sequence[tuple[Array, Array]]) -> list[Array]:
         for (left, right), out, n in zip(pairs, outs, rows, strict=True):
             lo, hi = n * part.start // 1024, n * part.stop // 1024
             if hi > lo:
-                np.dot(left[:, lo:hi].T, right, out=out[lo:hi])
+                np.matmul(left[:, lo:hi].T, right, out=out[lo:hi])
 
     over_blocks(run, 1024, work=work)
     return outs

@@ -23,7 +23,9 @@ from dfc_neuro.sweep._work import TOPIC, Task, work
 Outcome = dict[Path, tuple[str, str]]
 DEATHS = 10  # workers that may die on one run before it is given up
 SETTINGS = {"distributed.scheduler.allowed-failures": DEATHS,
-            "distributed.comm.timeouts.connect": "10s", "distributed.comm.retry.count": 0}
+            "distributed.comm.timeouts.connect": "10s", "distributed.comm.retry.count": 0,
+            # Dask has freed memory given back at once; fresh pages for every array halve the speed
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 
 
 def run_all(grid: Sequence[Point], protocol: str | Path, quick: bool, scheduler: str | None,
