@@ -62,8 +62,9 @@ def _trained() -> Network:
     return trained(CASE.draw()[0]).astype(np.float64)
 
 
-def theirs(case: Case, name: str) -> tuple[Callable[[], object], Callable[[], Array]]:
-    """Return what takes a minibatch of their training, and what returns its update."""
+def theirs(case: Case, name: str) -> tuple[Callable[[], object], Callable[[], Array],
+                                           Callable[[], object]]:
+    """Return what takes a minibatch of their training, its update, and one that trains Q."""
     configuration = {**importlib.import_module(f"configs.{CONFIGURATIONS[name]}").config,
                      "clip_grad_norm": -1,  # the update is compared as it is
                      "include_non_converged_samples": True,
@@ -94,7 +95,11 @@ def theirs(case: Case, name: str) -> tuple[Callable[[], object], Callable[[], Ar
         return -flat([layer.weights.grad.numpy() for layer in own.layers]
                      + [layer.bias.grad.numpy() for layer in own.layers])
 
-    return minibatch, update
+    def feedback() -> None:
+        own.forward(images)
+        own.compute_feedback_gradients()
+
+    return minibatch, update, feedback
 
 
 def main() -> None:
@@ -108,19 +113,33 @@ def main() -> None:
     for name, (nudge, control) in SETTINGS.items():
         for weights, kind in (("untrained", Case), ("trained", Trained)):
             case = kind(nudge=nudge, control=control)
-            minibatch, update = theirs(case, name)
+            minibatch, update, feedback = theirs(case, name)
             closed = work(case, row)
             found, own = update(), closed.update()
-            times = []
-            for _ in range(ROUNDS):
-                slow = seconds(minibatch)
-                time.sleep(0.3)  # so that no thread of PyTorch still spins
-                with limits(case, row):
-                    times.append((slow, seconds(closed.step, REPEATS)))
-            slow, fast = (min(column) for column in zip(*times, strict=True))
+            slow, fast = beside(minibatch, closed.step, case, row)
             print(f"{name}, {weights}, T {control.steps}: the authors' code {slow:.3g} s, closed "
                   f"form {1e3 * fast:.3g} ms: {slow / fast:.0f} times; updates differ by "
                   f"{error(own, found):.1e}", flush=True)
+            if case == CASE:
+                noisy = Row("feedback", row.threads, "euler", "noisy")
+                slow, fast = beside(feedback, work(case, noisy).step, case, noisy)
+                print(f"feedback weights, T {case.feedback.steps}: the authors' code "
+                      f"{1e3 * slow:.3g} ms, noisy kernel {1e3 * fast:.3g} ms: "
+                      f"{slow / fast:.1f} times", flush=True)
+
+
+def beside(theirs: Callable[[], object], ours: Callable[[], object], case: Case, row: Row
+           ) -> tuple[float, float]:
+    """Return the shortest times of both, in turns."""
+    ours()
+    times = []
+    for _ in range(ROUNDS):
+        slow = seconds(theirs)
+        time.sleep(0.3)  # so that no thread of PyTorch still spins
+        with limits(case, row):
+            times.append((slow, seconds(ours, REPEATS)))
+    slow, fast = (min(column) for column in zip(*times, strict=True))
+    return slow, fast
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from numba import njit
 
 from dfc_neuro.rates._blocks import (
     CHUNK,
+    NARROW_CHUNK,
     add_outer,
     add_states,
     flush,
@@ -30,6 +31,7 @@ PRE_SLOTS = 1  # different presynaptic factors
 PRODUCTS = np.array([(0, 0, 0)])  # (c, a, b): post[a] * pre[b] is added to sum number c
 SUMS = (True,)  # whether a postsynaptic factor is wanted summed over samples, as for db/dt
 FEEDBACK = False  # presynaptic side: the controller (Q) or the layer below (W)
+PREDICTS = True  # whether a postsynaptic factor reads dp, what the basal compartment alone would do
 
 
 @njit(**options)
@@ -61,14 +63,15 @@ def collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical,
     for i in range(depth):
         lo, hi, n = S * first[i], S * first[i + 1], sizes[i + 1]
         v, r, b = v0[lo:hi], r0[lo:hi], basal[lo:hi]
-        deviation(codes[i], v, r, b, dp[:S * n])
+        if PREDICTS:
+            deviation(codes[i], v, r, b, dp[:S * n])
         at = POST_SLOTS * rows * first[i] + held * S * n
         post_factors(x[lo:hi], b, apical[lo:hi], dr[lo:hi], dp[:S * n], r, v, gain0[lo:hi], p,
                      post[at:], rows * n)
         if not FEEDBACK and i < depth - 1:
-            here = rate[:S * n]
+            here, change = rate[:S * n], dr[lo:hi]
             for j in range(S * n):
-                here[j] = r[j] + dr[lo + j]
+                here[j] = r[j] + change[j]
             pre_factors(here, here, here, p, pre[PRE_SLOTS * rows * first[i] + held * S * n:],
                         rows * n)
     if FEEDBACK:
@@ -145,9 +148,10 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
                          sizes[i + 1])
             held_input[:] = apical
 
-    rows = CHUNK * S if learn else 0
-    post = np.zeros(POST_SLOTS * rows * total, F)
-    pre = np.zeros(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
+    chunk = NARROW_CHUNK if FEEDBACK else CHUNK
+    rows = chunk * S if learn else 0
+    post = np.empty(POST_SLOTS * rows * total, F)
+    pre = np.empty(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
     input_sum = np.zeros(POST_SLOTS * S * sizes[1] if learn and not FEEDBACK else 0, F)
     scratch = np.empty(max(widest * sizes.max(), 1) if learn else 0, F)
     terms, sums = PRODUCTS, np.array(SUMS)
@@ -177,7 +181,7 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
             if weight != 1.0:
                 weigh(sizes, first, S, held, rows, POST_SLOTS, post, weight)
             held += 1
-        if held == CHUNK or (held > 0 and last):
+        if held == chunk or (held > 0 and last):
             flush(sizes, first, w_first, S, held, rows, slots, terms, sums, FEEDBACK, post,
                   pre, input_sum, scratch, dW, db)
             held = 0

@@ -96,6 +96,13 @@ def _normals(a, b, bits, x, y):
 
 
 @njit(**options)
+def _add(out, x, scale):
+    """out += scale x; a loop over parts of arrays is vectorised only if they are slices."""
+    for i in range(x.size):
+        out[i] += scale * out.dtype.type(x[i])
+
+
+@njit(**options)
 def add_normals(out, units, scale, seed, samples, step, first, words, normals):
     """Add scale * N(0, 1) to a block out (samples * units), keyed by sample, step and unit.
 
@@ -109,7 +116,5 @@ def add_normals(out, units, scale, seed, samples, step, first, words, normals):
         _words(_U(seed), _U(samples[row]), _U(step), _U(first), a, b)
         _normals(a, b, bits, x, y)
         at = row * units
-        for i in range(half):
-            out[at + i] += scale * out.dtype.type(x[i])
-        for i in range(units - half):
-            out[at + half + i] += scale * out.dtype.type(y[i])
+        _add(out[at:at + half], x, scale)
+        _add(out[at + half:at + units], y[:units - half], scale)

@@ -128,6 +128,8 @@ def _synapses(separated: Separated, parameters: list[str]) -> str:
 
 def source(separated: Separated, parameters: list[str]) -> str:
     """Return the text of the kernel module for a separated rule."""
+    post = _function("post_factors(x, basal, apical, dr, dp, r, v, gain, p, out, stride)",
+                     separated.post, POST, parameters, "x")
     filled = [
         "from dfc_neuro.rates._elementwise import tanh",
         f"POST_SLOTS = {len(separated.post)}",
@@ -135,9 +137,9 @@ def source(separated: Separated, parameters: list[str]) -> str:
         f"PRODUCTS = np.array({separated.products!r}, np.int64).reshape(-1, 3)",
         f"SUMS = {tuple(a in separated.summed for a in range(len(separated.post)))!r}",
         f"FEEDBACK = {separated.feedback}",
+        f"PREDICTS = {'dp[i]' in post}",
         "\n",
-        _function("post_factors(x, basal, apical, dr, dp, r, v, gain, p, out, stride)",
-                  separated.post, POST, parameters, "x"),
+        post,
         _function("pre_factors(rate, u, u_next, p, out, stride)",
                   separated.pre, PRE, parameters, "rate"),
         _function("weight_factors(w, p, out, stride)",
