@@ -30,8 +30,8 @@ class Commands(click.Group):
             _fail(str(error), error.exit_code)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
-        except (click.Abort, KeyboardInterrupt):
-            _fail("stopped", 130)
+        except (click.Abort, KeyboardInterrupt) as error:  # click puts the one around the other
+            _fail(str(error.__cause__ or error) or "stopped", 130)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             _fail(f"{place}{error.strerror or error}", 1)

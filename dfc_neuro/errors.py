@@ -63,6 +63,10 @@ class BusyError(ResultsError):
     """Another process writes this result file."""
 
 
+class DiskError(ResultsError):
+    """The disk refuses what is written: it is full, say."""
+
+
 class NumericalError(DfcNeuroError):
     """A simulation left its bounds; the message names where and when."""
 

@@ -7,6 +7,7 @@ name is the file's name, its summary the first line of its docstring.  Adding a 
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from types import ModuleType
@@ -16,6 +17,7 @@ from dfc_neuro.errors import InputError, near
 KINDS = ("methods", "initialisers", "optimisers", "datasets", "diagnostics")
 
 
+@cache
 def names(kind: str) -> dict[str, str]:
     """Return the parts of one kind and their summaries, importing none of them."""
     found = {}

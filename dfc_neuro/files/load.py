@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,16 @@ def read(path: Path, label: str = "") -> dict[str, Any]:
         raise ModelError(label, f"is not text: byte {error.start} is not UTF-8",
                          "a model or protocol is a TOML file") from None
     try:
-        table = tomllib.loads(content)
+        table = copy.deepcopy(_parsed(content))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ModelError(label, f"is not valid TOML: {error}") from None
     check_kind(table, label)
     return table
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _parsed(content: str) -> dict[str, Any]:
+    return tomllib.loads(content)
 
 
 def check_kind(table: dict[str, Any], label: str) -> str:

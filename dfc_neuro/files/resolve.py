@@ -159,7 +159,7 @@ def _check_keys(table: Mapping[str, Any], label: str) -> None:
     for place, keys in [("quick", _table(table, "quick")),
                         *((f"when {n}", when["set"]) for n, when in
                           enumerate(table.get("when", []), 1))]:
-        trial = copy.deepcopy(dict(table))
+        trial = dict(table)  # what lies deeper is replaced by _set, not changed
         for key, value in dotted.flat(keys).items():
             _set(trial, key, value, f"{label}: {place}.{key}")
 

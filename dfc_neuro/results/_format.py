@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dfc_neuro.errors import ResultsError
+from dfc_neuro.errors import DiskError
 
 SCHEMA = "dfc_neuro result 1"
 NO_COORDINATE = "This is a netCDF dimension but not a netCDF variable."
@@ -138,12 +138,12 @@ def new_file(path: Path, final: Path) -> Iterator[NewFile]:
 
 @contextmanager
 def writing(path: Path, remedy: str) -> Iterator[None]:
-    """Turn a failure to write below `path` into a ResultsError."""
+    """Turn a failure to write below `path` into a DiskError."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ResultsError(str(path), f"cannot be written ({reason})", remedy) from error
+        raise DiskError(str(path), f"cannot be written ({reason})", remedy) from error
 
 
 def to_disk(values: Any, what: str) -> tuple[np.ndarray, str, bool]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfc_neuro.errors import InputError
+from dfc_neuro.errors import DiskError, InputError
 from dfc_neuro.results import Result
 from dfc_neuro.statistics import comparison
 from dfc_neuro.sweep._grid import Point, points
@@ -125,16 +125,31 @@ def sweep(
     InputError
         If the extra `cluster` is missing, or anything in the protocol or the grid is wrong;
         nothing has run then.
+    DiskError
+        If the disk is full.
+    KeyboardInterrupt
+        After Ctrl-C, also at the processes of a cluster on this machine, which have ended.
     """
     _check_installed()
     from dfc_neuro.sweep._cluster import run_all
 
     folder = Path(directory).absolute()
     grid = points(protocol, over or {}, seeds, dict(keys or {}), quick, folder)
-    outcome = run_all(grid, protocol, quick, scheduler, workers, progress)
+    try:
+        outcome = run_all(grid, protocol, quick, scheduler, workers, progress)
+    except DiskError as error:
+        raise DiskError(error.where, error.found, "free some space there, or permit writing; "
+                        + _kept(grid)) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped: {_kept(grid)}") from None
     name = Path(protocol).name.removesuffix(".toml")
     runs = tuple(Run(point, *outcome[point.path]) for point in grid)
     return Sweep(name, runs, write_index(folder, name))
+
+
+def _kept(grid: Sequence[Point]) -> str:
+    return (f"{sum(point.path.exists() for point in grid)} of {len(grid)} runs are finished and "
+            "kept, and the same command goes on")
 
 
 def _check_installed() -> None:

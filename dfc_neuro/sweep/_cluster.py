@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +21,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 from tqdm.auto import tqdm
 
-from dfc_neuro.errors import DfcNeuroError, InputError
+from dfc_neuro.errors import DfcNeuroError, DiskError, InputError
 from dfc_neuro.rates import threads
 from dfc_neuro.sweep._grid import Point
 from dfc_neuro.sweep._work import TOPIC, Task, work
@@ -36,15 +42,18 @@ def run_all(grid: Sequence[Point], protocol: str | Path, quick: bool, scheduler:
     ------
     InputError
         If the scheduler cannot be reached.
+    DiskError
+        If a worker finds the disk full; the other runs are given up then.
     DfcNeuroError
-        If it is lost on the way.
+        If the scheduler is lost on the way.
     """
     outcome: Outcome = {p.path: ("found", "") for p in grid if p.path.exists()}
     missing = [point for point in grid if point.path not in outcome]
     if not missing:
         return outcome
     name = str(Path(protocol).absolute()) if Path(protocol).is_file() else str(protocol)
-    with dask.config.set(SETTINGS), _client(scheduler, workers, len(missing)) as client, \
+    with _interrupted_once(), dask.config.set(SETTINGS), \
+            _client(scheduler, workers, len(missing)) as client, \
             _Bar(len(grid), len(outcome), progress) as bar:
         client.wait_for_workers(1)
         client.subscribe_topic(TOPIC, bar.told)
@@ -55,6 +64,8 @@ def run_all(grid: Sequence[Point], protocol: str | Path, quick: bool, scheduler:
         for future in as_completed(futures, loop=client.loop):
             path = futures[future].path
             outcome[path] = _result(future, scheduler)
+            if outcome[path][0] == "full":
+                raise DiskError(str(path), outcome[path][1])
             bar.ended(str(path))
     return outcome
 
@@ -75,9 +86,7 @@ def _client(scheduler: str | None, workers: int | None, most: int) -> Iterator[C
     """Connect to a scheduler, or to a cluster of our own that ends with us."""
     if scheduler is None:
         count = min(most, workers or threads.available())
-        with LocalCluster(n_workers=count, threads_per_worker=1, processes=True, memory_limit=0,
-                          host="127.0.0.1", dashboard_address=None) as cluster, \
-                Client(cluster, set_as_default=False) as client:
+        with _local_cluster(count) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
     try:
@@ -87,6 +96,59 @@ def _client(scheduler: str | None, workers: int | None, most: int) -> Iterator[C
                          "give the address of a running one, tcp://HOST:PORT") from None
     with client:
         yield client
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[LocalCluster]:
+    """Start processes that Ctrl-C does not reach: to end them is for this one.
+
+    A terminal sends SIGINT to all of them.  They inherit that it is blocked from the thread that
+    starts them, while the main one waits and can be interrupted.
+    """
+    resource_tracker.ensure_running()  # or its start, in that thread, would unblock it
+    with ThreadPoolExecutor(1, initializer=_block_interrupts) as thread:
+        starting = thread.submit(
+            LocalCluster, n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+            host="127.0.0.1", silence_logs=logging.ERROR, dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})  # of its status, any free port
+        try:
+            starting.result()
+        except KeyboardInterrupt:
+            starting.result().close()
+            raise
+    with starting.result() as cluster:
+        try:
+            yield cluster
+        except BaseException:
+            cluster.sync(_end_soon, cluster)
+            raise
+
+
+async def _end_soon(cluster: LocalCluster) -> None:
+    """End the workers; the runs that they are at may be cut off."""
+    await asyncio.gather(*(nanny.close(timeout=1) for nanny in cluster.workers.values()))
+
+
+def _block_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let the first Ctrl-C through, and none while all is put away after it."""
+    def first(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() \
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Bar:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfc_neuro.errors import BusyError, DfcNeuroError
+from dfc_neuro.errors import BusyError, DfcNeuroError, DiskError
 
 TOPIC = "dfc-neuro-sweep"
 PATIENCE = 60.0  # seconds for which a run waits for the end of the process that writes it
@@ -32,7 +32,8 @@ class Task:
 def work(task: Task) -> tuple[str, str]:
     """Run a task whose result is not there yet; return status and message.
 
-    A run that goes wrong is reported, not raised: the others of the grid go on.
+    A run that goes wrong is reported, not raised: the others of the grid go on.  The status is
+    "full" where the disk refuses what is written, as it will refuse that of the others.
     """
     from dfc_neuro.rates import threads
     from dfc_neuro.run import run
@@ -48,6 +49,8 @@ def work(task: Task) -> tuple[str, str]:
                 if time.monotonic() > until:
                     return "failed", str(error)
                 time.sleep(0.5)
+            except DiskError as error:
+                return "full", error.found
             except DfcNeuroError as error:
                 return "failed", str(error)
             except Exception:  # a mistake of ours must not take the grid with it
