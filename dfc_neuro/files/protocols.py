@@ -6,12 +6,9 @@ model that it runs on (``controllers.control.k_p``).  Putting them in is the wor
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -20,66 +17,19 @@ from pydantic import (
 )
 
 from dfc_neuro.errors import near
-from dfc_neuro.files import units
 from dfc_neuro.files.keys import flat
 from dfc_neuro.files.schema import Cell, Circuit, Description, Part, Rule, Synapse
-from dfc_neuro.files.units import unit_text
-from dfc_neuro.files.values import Texts, Weights
-
-
-def _in(unit: str, or_number: bool = False) -> Callable[[object], object]:
-    def check(value: object) -> object:
-        if isinstance(value, str) and "{" in value:
-            return value  # a placeholder; the condition's value is checked in its place
-        quantity = units.parse(value)
-        allowed = [units.dimension(unit)] + ([units.DIMENSIONLESS] if or_number else [])
-        if quantity.dimensions not in allowed:
-            raise ValueError(f"found {value!r} in {unit_text(quantity.dimensions)}, "
-                             f"{unit} is needed")
-        return value
-    return check
-
-
-def _duration(value: object) -> object:
-    if value == "auto":
-        return value
-    _in("second")(value)
-    if units.parse(value).value <= 0:
-        raise ValueError(f"found {value!r}, a duration is positive")
-    return value
-
-
-def _step(value: object) -> object:
-    _in("second", or_number=True)(value)
-    if units.parse(value).value <= 0:
-        raise ValueError(f"found {value!r}, a time step is positive")
-    return value
-
-
-def _any_quantity(value: object) -> object:
-    if not (isinstance(value, str) and "{" in value):
-        units.parse(value)
-    return value
-
-
-def _plain(value: object) -> object:
-    """Accept what TOML scalars, lists and tables are made of."""
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError(f"found {value!r}, allowed: finite numbers, texts, true, false, lists, tables")
-
-
-Time = Annotated[Any, BeforeValidator(_in("second"))]
-Duration = Annotated[Any, BeforeValidator(_duration)]
-Step = Annotated[Any, BeforeValidator(_step)]
-Level = Annotated[Any, BeforeValidator(_any_quantity)]
-Plain = Annotated[Any, BeforeValidator(_plain)]
-Keys = dict[str, Plain]
-Method = Literal["euler", "rk2", "rk4", "heun", "exponential_euler"]
+from dfc_neuro.files.values import (
+    Duration,
+    Keys,
+    Level,
+    Method,
+    Plain,
+    Step,
+    Texts,
+    Time,
+    Weights,
+)
 
 
 class When(Part):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
 from dfc_neuro.files import units
+from dfc_neuro.files.units import unit_text
 
 
 def _quantity(value: object) -> object:
@@ -102,6 +104,52 @@ def _read(value: object) -> object:
     return value
 
 
+def _in(unit: str, or_number: bool = False) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if isinstance(value, str) and "{" in value:
+            return value  # a placeholder; the condition's value is checked in its place
+        quantity = units.parse(value)
+        allowed = [units.dimension(unit)] + ([units.DIMENSIONLESS] if or_number else [])
+        if quantity.dimensions not in allowed:
+            raise ValueError(f"found {value!r} in {unit_text(quantity.dimensions)}, "
+                             f"{unit} is needed")
+        return value
+    return check
+
+
+def _duration(value: object) -> object:
+    if value == "auto":
+        return value
+    _in("second")(value)
+    if units.parse(value).value <= 0:
+        raise ValueError(f"found {value!r}, a duration is positive")
+    return value
+
+
+def _step(value: object) -> object:
+    _in("second", or_number=True)(value)
+    if units.parse(value).value <= 0:
+        raise ValueError(f"found {value!r}, a time step is positive")
+    return value
+
+
+def _any_quantity(value: object) -> object:
+    if not (isinstance(value, str) and "{" in value):
+        units.parse(value)
+    return value
+
+
+def _plain(value: object) -> object:
+    """Accept what TOML scalars, lists and tables are made of."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"found {value!r}, allowed: finite numbers, texts, true, false, lists, tables")
+
+
 Value = Annotated[Any, BeforeValidator(_quantity)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_text_or_texts)]
 Start = Annotated[Any, BeforeValidator(_number_or_text)]
@@ -110,3 +158,10 @@ RuleName = Annotated[str | None, BeforeValidator(lambda v: None if v == "none" e
 Connect = Annotated[Any, BeforeValidator(_connect)]
 Extent = Annotated[tuple[Any, ...], BeforeValidator(_extent)]
 Read = Annotated[Any, BeforeValidator(_read)]
+Time = Annotated[Any, BeforeValidator(_in("second"))]
+Duration = Annotated[Any, BeforeValidator(_duration)]
+Step = Annotated[Any, BeforeValidator(_step)]
+Level = Annotated[Any, BeforeValidator(_any_quantity)]
+Plain = Annotated[Any, BeforeValidator(_plain)]
+Keys = dict[str, Plain]
+Method = Literal["euler", "rk2", "rk4", "heun", "exponential_euler"]

@@ -23,7 +23,14 @@ from dfc_neuro.rates._blocks import (
     store,
     weigh,
 )
-from dfc_neuro.rates._elementwise import control_ahead, control_step, deviation, largest, options
+from dfc_neuro.rates._elementwise import (
+    assign,
+    control_ahead,
+    control_step,
+    deviation,
+    largest,
+    options,
+)
 
 # --- what a rule file fills in ---------------------------------------------------------------
 POST_SLOTS = 1  # different postsynaptic factors
@@ -138,15 +145,16 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
     held_input = np.zeros(S * total if second else 0, F)
     to_new = constants[9] / constants[4]
     if second:
-        error[:] = e0
-        before[:] = e0
-        u[:] = constants[2] * e0
+        for i in range(e0.size):
+            error[i] = e0[i]
+            before[i] = e0[i]
+            u[i] = constants[2] * e0[i]
         if constants[4] == 1.0:
             for i in range(depth):
                 lo, hi = S * first[i], S * first[i + 1]
                 multiply(u, Q[n_L * first[i]:n_L * first[i + 1]], apical[lo:hi], S, n_L,
                          sizes[i + 1])
-            held_input[:] = apical
+            assign(held_input, apical)
 
     chunk = NARROW_CHUNK if FEEDBACK else CHUNK
     rows = chunk * S if learn else 0
@@ -193,7 +201,7 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
         if second:
             settle(sizes, first, codes, Q, corrector, v0, r0, e0, x, apical, dr, held_input, error,
                    ahead, u_int, u_next, drive, constants)
-        u[:] = u_next
+        assign(u, u_next)
         if bound > 0 and (every > 0 or t % CHUNK == CHUNK - 1 or t == T - 2):
             for i in range(depth):
                 if not largest(x[S * first[i]:S * first[i + 1]]) <= bound:

@@ -52,11 +52,18 @@ def _tanh(x):
 
 
 @njit(**options)
+def assign(out, x):
+    """Copy x to out of the same size; ``out[:] = x`` would compile a message for other sizes."""
+    for i in range(x.size):
+        out[i] = x[i]
+
+
+@njit(**options)
 def deviation(code, v, r, x, out):
     """Write phi(v + x) - phi(v) to out, given r = phi(v); `code` is the nonlinearity's number."""
     one = x.dtype.type(1.0)
     if code == 0:
-        out[:] = x
+        assign(out, x)
     elif code == 1 and x.itemsize == 8:
         for i in range(x.size):
             q = tanh(x[i])
