@@ -37,7 +37,7 @@ def guard(built: Built, labels: Sequence[str], bound: float | None,
     dt = float(built.clock.dt)
 
     def operation() -> None:
-        now = float(built.clock.variables["t"].get_value()[0])
+        now = float(built.clock.variables["t"].get_value()[0]) + dt  # where the step has led
         look(max(0.0, now - EVERY * dt), now)
 
     clock = device.clock(EVERY * dt, "guard")

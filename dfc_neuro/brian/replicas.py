@@ -17,7 +17,7 @@ import numpy as np
 
 from dfc_neuro.brian import device
 from dfc_neuro.brian.build import build
-from dfc_neuro.brian.guard import guard
+from dfc_neuro.brian.guard import Wording, guard
 from dfc_neuro.brian.scheme import Scheme
 from dfc_neuro.brian.text import brian_quantity, reporting
 from dfc_neuro.brian.wiring import Part
@@ -26,6 +26,7 @@ from dfc_neuro.learning.timing import Timing
 from dfc_neuro.rates.layered import Layered
 
 Array = np.ndarray
+REMEDY = "lower data.target_stepsize, the learning rates of optimisers, or numerics.dt"
 BASAL, APICAL, SENT = "drive_basal", "drive_apical", "sent_now"
 SETTLED = 0.5  # seconds after which a cell under constant drive is taken to be steady
 
@@ -137,7 +138,8 @@ class Replicas:
         self.built.extra += [
             b2.NetworkOperation(action, clock=self.built.clock, when="start", order=order)
             for order, action in ((0, self._begin), (2, self._feedforward), (4, self._control))]
-        self.built.extra.append(guard(self.built, [f"sample {k}" for k in range(replicas)], bound))
+        self.built.extra.append(guard(self.built, [f"sample {k}" for k in range(replicas)], bound,
+                                      Wording(remedy=REMEDY)))
         self.network = self.built.network()
 
     def _changing(self) -> list[tuple[str, str]]:

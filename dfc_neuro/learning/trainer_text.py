@@ -69,9 +69,11 @@ class TextTrainer(Trainer):
             batches = -(-len(plan.dataset.train) // plan.batch)
             steps = batches * sum(one.phase.timing.steps for one in plan.passes
                                   if isinstance(one.phase, TextPhase))
-            depth = len(plan.layered.forward)
-            cells = sum(np.prod(s) for s in self._network(plan.batch).shapes.values())
-            self._target = device.choose(self.brian.target, steps, 4 * depth + 2, 20 * int(cells))
+            layered, populations = plan.layered, plan.layered.circuit.populations
+            cells = plan.batch * sum(populations[name].n * populations[name].cells_per_unit
+                                     for name in layered.populations[1:])
+            self._target = device.choose(self.brian.target, steps, 4 * len(layered.forward) + 2,
+                                         20 * cells)
         return self._target
 
     def _network(self, replicas: int, circuit: Circuit | None = None) -> Replicas:

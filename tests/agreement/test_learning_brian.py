@@ -1,10 +1,12 @@
 """Learning with cells that Brian2 runs from their text: against the kernels, resumed, refused."""
 
+import re
+
 import numpy as np
 import pytest
 
 import dfc_neuro as dn
-from dfc_neuro.errors import InputError
+from dfc_neuro.errors import InputError, NumericalError
 from dfc_neuro.files import resolve
 from dfc_neuro.learning.planning import make_plan
 from dfc_neuro.learning.trainer_text import TextTrainer
@@ -89,3 +91,24 @@ def test_what_does_not_fit_is_refused(keys, message):
     with pytest.raises(InputError) as error:
         make_plan(resolve.protocol("spiking_regression", keys), 0)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("stepsize", "feedback", "what"), [
+    (1e6, 1.0, "passed 1"),             # the control runs towards a target out of reach
+    (10, np.nan, "is not finite"),      # neither is a voltage that it reaches
+])
+def test_a_runaway_voltage_stops_learning(stepsize, feedback, what):
+    """In cells that a controller drives and a rule reads: with cell, compartment and time."""
+    plan = make_plan(resolve.protocol("spiking_regression", SMALL | {
+        "data.target_stepsize": stepsize}), 3)
+    learner, one = TextTrainer(plan), plan.passes[-2]
+    assert one.phase.learn == "W"
+    learner.net.Q[0] *= feedback
+    message = (r"hidden \(pyramidal_escape\): V_m_(\w+) \((\w+) compartment of unit \d+ of '\w+', "
+               rf"sample \d\) {what} between (\d+) and (\d+) ms; lower data.target_stepsize")
+    with pytest.raises(NumericalError, match=message) as error:
+        learner.run(one)
+    found = re.search(message, str(error.value))
+    assert found and found[1] == found[2]
+    # the first sample is 0.1 s without control and 0.15 s with it
+    assert int(found[3]) < int(found[4]) and 100 < int(found[4]) <= 250
