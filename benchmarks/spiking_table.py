@@ -17,7 +17,7 @@ import dfc_neuro as dn
 SEEDS = range(5)
 SIGMOID = {"phi(x)": "1/(1 + exp(-x))", "dphi(x)": "(1/(1 + exp(-x)))*(1 - 1/(1 + exp(-x)))"}
 RATES = {  # the same experiment on the rate network that the cells are near to
-    "on": "dfc_layered", "feedback": "fixed",
+    "on": "dfc_layered",
     "numerics": {"engine": "rates", "precision": "float64"},
     "populations.hidden.functions": SIGMOID, "populations.output.functions": SIGMOID,
     "phases.control": {"duration": 8, "learn": "W", "controllers.control.k_p": 0,
@@ -25,12 +25,15 @@ RATES = {  # the same experiment on the rate network that the cells are near to
     "phases.feedback": {"duration": 10, "learn": "Q", "target": "own_output", "noise": 1.0,
                         "cells.tau_A": 2.0},
     "keep_unconverged": True, "record": {"epochs": {"what": ["loss", "error"]}}}
+FIXED = {"feedback": "fixed", "schedule.epochs": 6}  # enough: J^T drives the hidden layer less
 REGRESSION = {
+    "fixed Q": FIXED,
     "learned Q": {},
-    "hidden layer frozen": {"feedback": "fixed", "projections.W1.rule": "none"},
-    "sign of the rule flipped": {"feedback": "fixed", "rules.eta": "-2 Hz"},
-    "fixed Q": {"feedback": "fixed"},
-    "rate network": RATES,
+    "hidden layer frozen": FIXED | {"projections.W1.rule": "none"},
+    "sign of the rule flipped": FIXED | {"rules.eta": "-2 Hz"},
+    "rate network, fixed Q": RATES | FIXED,
+    "rate network, learned Q": RATES | {"feedback": "learned"},
+    "rate network, hidden layer frozen": RATES | FIXED | {"projections.W1.rule": "none"},
 }
 DIGITS = {"0 against 1": [0, 1], "3 against 8": [3, 8]}
 
@@ -68,7 +71,7 @@ def main(folder: Path, rows: str) -> None:
                 before.append(metrics["angle_q_jt"].values[0])
                 after.append(metrics["angle_q_jt"].values[-1])
         angles = f"{shown(before)}, {shown(after)} (largest {max(after):.1f})" if after else "-"
-        read = "-" if keys is RATES else f"{shown(spikes)} ({min(spikes):.1f} to {max(spikes):.1f})"
+        read = "-" if own is there else f"{shown(spikes)} ({min(spikes):.1f} to {max(spikes):.1f})"
         print(f"| {name} | {read} | {shown(rates)} ({min(rates):.1f} to {max(rates):.1f}) | "
               f"{angles} |", flush=True)
     print("\n| digits | accuracy from spikes, % |\n|---|---|", flush=True)

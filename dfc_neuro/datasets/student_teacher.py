@@ -26,14 +26,14 @@ GAIN = 3.0
 
 
 def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
-    """Return inputs (N, inputs), uniform in (-1, 1), and targets (N, outputs).
+    """Return inputs (N, inputs) and targets (N, outputs).
 
     Parameters
     ----------
     options : dict
         ``inputs``, ``outputs``: sizes; ``train``, ``validation``, ``test``: samples; ``width``,
         ``depth``: units in each of the teacher's hidden layers, and how many there are; ``units``:
-        "relu", with a linear output, or "sigmoid", with an output between 0 and 1.
+        "relu", with a linear output, or "sigmoid", rates from input to output.
     seed : int or None
         Of the run; None draws other data each time.
     where : str
@@ -48,7 +48,11 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     -----
     The teacher has rectified hidden layers, a linear output, no biases, and weights from a normal
     distribution of deviation 3 sqrt(2 / (n_in + n_out)), as in the code published with Deep
-    Feedback Control.  One of sigmoid units, hidden and output, has the same weights.
+    Feedback Control; its inputs are uniform in (-1, 1).
+
+    With sigmoid units phi everything is a rate between 0 and 1, the inputs uniform there, and each
+    layer is phi(W (r - 1/2)): a unit's threshold is its drive where all it hears are half active.
+    Without it most teachers' outputs hardly move about a mean, which a student's biases learn.
     """
     chosen = check_options(options, OPTIONS, where)
     for key in ("inputs", "outputs", "train", "test", "width"):
@@ -60,12 +64,12 @@ def load(options: Mapping[str, Any], seed: int | None, where: str) -> Dataset:
     weights = [rng.normal(0.0, GAIN * np.sqrt(2.0 / (n + m)), (m, n)) for n, m in pairwise(sizes)]
 
     def part(samples: int) -> Split:
-        x = rng.uniform(-1.0, 1.0, (samples, sizes[0]))
-        r = x
         if chosen["units"] == "sigmoid":
+            x = r = rng.uniform(0.0, 1.0, (samples, sizes[0]))
             for weight in weights:
-                r = 1.0 / (1.0 + np.exp(-(r @ weight.T)))
+                r = 1.0 / (1.0 + np.exp(-((r - 0.5) @ weight.T)))
             return Split(x, r)
+        x = r = rng.uniform(-1.0, 1.0, (samples, sizes[0]))
         for weight in weights[:-1]:
             r = np.maximum(r @ weight.T, 0.0)
         return Split(x, r @ weights[-1].T)

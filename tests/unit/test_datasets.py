@@ -227,6 +227,23 @@ def test_teacher_is_deep_rectified_with_gain_three():
     assert abs(np.mean(squares) / expected - 1) < 4 * np.sqrt(2 / 400)
 
 
+def test_teacher_of_rates_is_centred():
+    # inputs lie about 1/2, and y - 1/2 is an odd function of x - 1/2; with one input the slope of
+    # logit(y) at 1/2 is sum(w2 w1)/4, whose square has the mean 9 * 2/(1+m) * m/16 * 9 * 2/(m+1)
+    m, squares = 40, []
+    for seed in range(200):
+        options = {"inputs": 1, "outputs": 1, "width": m, "depth": 1, "train": 4000, "test": 1,
+                   "validation": 0, "units": "sigmoid"}
+        train = student_teacher.load(options, seed, "data").train
+        x, y = train.x.ravel() - 0.5, train.y.ravel()
+        assert x.min() >= -0.5 and x.max() <= 0.5 and y.min() > 0 and y.max() < 1
+        assert abs(y.mean() - 0.5) < 5 * y.std() / np.sqrt(len(y))
+        nearest = np.argmax(np.where(np.abs(x) < 0.02, np.abs(x), 0))
+        squares.append((np.log(y[nearest] / (1 - y[nearest])) / x[nearest]) ** 2)
+    expected = 9 * 2 / (1 + m) * m / 16 * 9 * 2 / (m + 1)
+    assert abs(np.mean(squares) / expected - 1) < 4 * np.sqrt(2 / 200)
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.data(), st.booleans())
 def test_splits_are_disjoint_and_complete(labels, data, stratified):
     labels = np.array(labels)
