@@ -15,6 +15,7 @@ from dfc_neuro.files.schema import Rule
 from dfc_neuro.files.units import unit_text
 
 Array = np.ndarray
+OF_SOURCES = {"period", "spike_number", "neuron_index", "spike_time", "t_in_timesteps"}  # of spikes
 
 
 def wire(link: Link, scheme: Scheme, cells: Mapping[str, b2.Equations], learning: bool) -> Wiring:
@@ -85,7 +86,7 @@ def _check_source(link: Link, scheme: Scheme, where: str) -> None:
 
 def _check_reads(link: Link, rule: Rule, scheme: Scheme, cells: Mapping[str, b2.Equations]
                  ) -> None:
-    """Refuse a rule that reads what its two sides do not offer."""
+    """Refuse a rule that reads what its two sides do not offer, or defines what the source has."""
     for side, node in (("post", link.target), ("pre", link.source)):
         offered = _offered(node, scheme, cells) | ({"V"} if side == "post" else set())
         for name in getattr(rule.reads, side):
@@ -94,6 +95,13 @@ def _check_reads(link: Link, rule: Rule, scheme: Scheme, cells: Mapping[str, b2.
                     f"{rule.label}: reads.{side}.{name}",
                     f"'{node}' does not offer '{name}' to the rule of {link.name}",
                     near(name, offered))
+    taken = _offered(link.source, scheme, cells) | (
+        set(scheme.cells[link.source].constants) if link.source in cells else OF_SOURCES)
+    for line in rule.part("synapse"):
+        if line.name in taken:
+            raise EngineError(f"{rule.label}: synapse", f"'{link.source}', the source of "
+                              f"{link.name}, has a '{line.name}' of its own",
+                              "choose another name")
 
 
 def _offered(node: str, scheme: Scheme, cells: Mapping[str, b2.Equations]) -> set[str]:

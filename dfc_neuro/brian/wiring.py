@@ -6,7 +6,8 @@
   live there, once; the others live with each synapse (and so respect its delay), event-driven where
   nothing needs them between events.
 
-Names that move into a population carry the projection's name as a suffix (``u_minus_test``).
+Names that move into a population carry the projection's name as a suffix (``u_minus_test``);
+constants of a rule end in ``_rule`` in its synapses, for its two sides may have such names.
 A presynaptic spike is transmitted first, then the rule's statements run in the written order.
 """
 
@@ -199,7 +200,9 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source) -> 
     on_post = statements_of(rule, rule.on_post, "on_post")
     touched = {s.name for s, _ in (*on_pre, *on_post)}
     sent = {n: source.sent(n) for n in rule.reads.pre if source is not None and n in source.axon}
-    names = {"V_post": f"{voltage}_post", **{f"{n}_pre": f"{sent[n]}_pre" for n in sent}}
+    constants = {n: f"{n}_rule" for n in own}  # the two sides may have constants of these names
+    names = {"V_post": f"{voltage}_post", **{f"{n}_pre": f"{sent[n]}_pre" for n in sent},
+             **constants}
     for side in ("pre", "post"):
         lines = lines_of(rule, rule.part(side))
         if not lines:
@@ -221,17 +224,18 @@ def learn(wiring: Wiring, name: str, rule, voltage: str, bias: bool, source) -> 
             lazy = not set(read) & _names(lines) and not _read(synapse, names, local.values())
             for line in lines.values():
                 flag = "event-driven" if lazy else "clock-driven"
-                wiring.synapses.lines.append(_flagged(rename(line, {**read, **local}), flag))
+                wiring.synapses.lines.append(
+                    _flagged(rename(line, {**constants, **read, **local}), flag))
             wiring.continuous |= not lazy
             wiring.synapses.initial.update(
-                {local[n]: rename(start(rule.initial[n], rule), {**read, **local})
+                {local[n]: rename(start(rule.initial[n], rule), {**constants, **read, **local})
                  for n in lines if n in rule.initial})
     for line in synapse.values():
         wiring.synapses.lines.append(_flagged(rename(line, names), "clock-driven"))
     wiring.synapses.initial.update({n: rename(start(rule.initial[n], rule), names)
                                     for n in synapse if n in rule.initial and n != "w"})
     wiring.continuous |= bool(synapse)
-    wiring.synapses.constants.update(own)
+    wiring.synapses.constants.update({constants[n]: q for n, q in own.items()})
     wiring.on_pre += [rename(line, names) for _, line in on_pre]
     wiring.on_post += [rename(line, names) for _, line in on_post]
     wiring.clip = [f"{n} = clip({n}, {low!r}, {high!r})"
