@@ -1,8 +1,8 @@
 """Print what other settings of the network and other rules cost beside the published ones.
 
-``python benchmarks/settings.py [--quick]``: the same number of time steps in float32, in turns:
-delayed transmission, slow apical compartments, noise; and rules compiled from their text, beside
-the published one as it is written into the kernel.  Ratios of time, that being 1.
+``python benchmarks/settings.py [--quick] [--dtype float64]``: the same number of time steps, in
+turns: delayed transmission, slow apical compartments, noise; and rules compiled from their text,
+beside the published one as it is written into the kernel.  Ratios of time, that being 1.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer time steps")
-    T = 60 if parser.parse_args().quick else 500
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    chosen = parser.parse_args()
+    T, dtype = 60 if chosen.quick else 500, np.dtype(chosen.dtype)
     case = Case()
     net, x, labels = case.draw()
-    net = net.astype(np.float32)
-    fwd = forward(net, x.astype(np.float32))
-    delta = np.float32(-case.nudge) * cross_entropy(fwd.r[-1], labels)[1]
+    net = net.astype(dtype)
+    fwd = forward(net, x.astype(dtype))
+    delta = dtype.type(-case.nudge) * cross_entropy(fwd.r[-1], labels)[1]
     published = replace(case.control, steps=T)
     rules = {name: compile_rule(f"dw/dt = {synapse} : 1", f"db/dt = {bias} : 1", {}, name)
              for name, (synapse, bias) in RULES.items()}

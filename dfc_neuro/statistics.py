@@ -30,6 +30,12 @@ class Estimate:
         return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
 
+def standard_error(sd: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return the standard errors of published means; the deviations where n is not known (NaN)."""
+    n = np.asarray(n, float)
+    return np.asarray(sd, float) / np.sqrt(np.where(n > 0, n, 1.0))
+
+
 def estimate(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Estimate:
     """Return the mean of values with its bias-corrected, accelerated bootstrap interval.
 

@@ -24,9 +24,10 @@ def make(results):
     weight.legend(ncols=2, loc="upper left")
     trace = run["voltage"]["V_m_apical"]
     time = 1e3 * trace.coords["time"]
-    for lag, colour in (("-20 ms", plot.GREY), ("5 ms", plot.BLUE)):
-        one = trace.sel(condition=f"calcium, lag={lag}").values.reshape(-1)
-        voltage.plot(time, 1e3 * one, color=colour, label=f"lag {lag}")
+    for channels, lag, colour in (("calcium", "-20 ms", plot.GREY), ("calcium", "5 ms", plot.BLUE),
+                                  ("blocked", "5 ms", plot.RED)):
+        one = trace.sel(condition=f"{channels}, lag={lag}").values.reshape(-1)
+        voltage.plot(time, 1e3 * one, color=colour, label=f"lag {lag}, {channels}")
     onset = float(run.protocol["stimuli"]["pre"]["times"][0].removesuffix(" ms"))
     voltage.set_xlim(onset - 30, onset + 100)
     voltage.set_xlabel("Time (ms)")

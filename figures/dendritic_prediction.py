@@ -17,6 +17,9 @@ def make(results):
     count = len(soma) // PERIOD
     fig = Figure(figsize=(6.9, 2.0), layout="constrained")
     axes = fig.subplots(1, 4, gridspec_kw={"width_ratios": [1, 1, 1, 1.3]})
+    for ax in axes[1:3]:
+        ax.sharey(axes[0])
+        ax.tick_params(labelleft=False)
     shown = ((2, "first taught"), (count - 4, "last taught"), (count - 2, "teacher removed"))
     time = np.arange(2 * PERIOD)
     for ax, (first, title) in zip(axes, shown, strict=False):
@@ -33,5 +36,5 @@ def make(results):
     axes[3].plot([2 + 2 * k for k in range(len(blocks))],
                  [np.corrcoef(soma[b], predicted[b])[0, 1] for b in blocks], color=plot.BLUE)
     axes[3].set_xlabel("Pattern")
-    axes[3].set_ylabel("Correlation of soma and prediction")
+    axes[3].set_ylabel("Correlation")
     return fig

@@ -72,4 +72,4 @@ def _outputs(ax, run, start, title):
     ax.margins(x=0)
     ax.set_xlabel("Time (s)")
     if title == "before":
-        ax.set_ylabel("Output rate")
+        ax.set_ylabel("Output rate (dotted: target)")

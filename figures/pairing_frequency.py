@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure
 
 from dfc_neuro import plot
+from dfc_neuro.figures._pairing import curves
 
 REQUIRES = {
     "run": {"protocol": "pairing_frequency"},
@@ -13,17 +14,11 @@ COLOURS = {"10 ms": plot.BLUE, "-10 ms": plot.RED}
 
 def make(results):
     """Return the figure, 85 mm wide."""
-    run = results["run"]
     fig = Figure(figsize=(3.35, 2.2), layout="constrained")
     ax = fig.subplots()
-    for lag in run.protocol["over"]["lag"]:
-        colour = COLOURS.get(lag, plot.GREEN)
-        plot.pairing(run, ax, key="frequency", where={"lag": lag}, label=f"lag {lag}",
-                     color=colour)
-        if "published" in results:
-            plot.pairing(results["published"], ax, key="frequency", where={"lag": lag}, data=False,
-                         label=f"lag {lag}, as published", color=colour, linestyle=":",
-                         marker="")
+    shown = curves(ax, results["run"], "frequency", "lag", COLOURS, results.get("published"))
     ax.set_xlabel("Pairing frequency (Hz)")
-    ax.legend()
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.25 * (high - low))
+    ax.legend(shown.values(), shown, title="lag", ncols=2, loc="upper left")
     return fig

@@ -16,6 +16,7 @@ from dfc_neuro.errors import InputError, ProtocolError, ResultsError, near
 from dfc_neuro.files import published, resolve, units
 from dfc_neuro.files.load import load
 from dfc_neuro.laboratory.battery import EXPERIMENTS, RULE_KEY
+from dfc_neuro.statistics import standard_error
 
 log = logging.getLogger(__name__)
 Array = np.ndarray
@@ -55,7 +56,8 @@ def fit(
     """Fit parameters of a rule to the measurements of an experiment.
 
     Minimises the sum of squared differences between the measure and the published means, over
-    their standard deviations where all are known, with scipy.optimize.least_squares within bounds.
+    their standard errors (deviations where n is not known) where all are known, with
+    scipy.optimize.least_squares within bounds.
     The standard errors are the roots of the diagonal of s^2 (J^T J)^-1, s^2 the residual variance.
 
     Parameters
@@ -142,11 +144,12 @@ class _Runs:
         with tempfile.TemporaryDirectory() as folder:
             result = run(self.protocol, out=Path(folder) / "fit.h5", keys=keys, quick=self.quick,
                          progress=False)
-            mean, sd = (result.published[self.measure][k].values for k in ("mean", "sd"))
+            mean, sd, n = (result.published[self.measure][k].values for k in ("mean", "sd", "n"))
+            spread = standard_error(sd, n)
             found = np.reshape(result.measures[self.measure].values, (len(mean), -1))[:, 0]
         there = ~np.isnan(mean)
-        if np.all(sd[there] > 0):
-            self.spread = sd[there]
+        if np.all(spread[there] > 0):
+            self.spread = spread[there]
         log.info("%s: rms %.4g", values, np.sqrt(np.mean((found - mean)[there] ** 2)))
         return (found - mean)[there] / self.spread
 

@@ -11,6 +11,7 @@ from dfc_neuro.errors import ResultsError
 from dfc_neuro.plot._common import BLUE, GREY, as_shown, new_axes, titled
 from dfc_neuro.plot._recordings import condition_values
 from dfc_neuro.results import Result
+from dfc_neuro.statistics import standard_error
 
 
 def pairing(
@@ -42,7 +43,8 @@ def pairing(
     label : str
         In the legend.
     data : bool
-        Whether to draw what is published for these conditions: means with standard deviations.
+        Whether to draw what is published for these conditions: means with standard errors, or
+        standard deviations where n is not known.
     **style
         Of the line.
 
@@ -66,10 +68,11 @@ def pairing(
     ax.plot(x[order], values[order], label=label, **line)
     if data and measure in result.published:
         group = result.published[measure]
-        mean, sd = (group[k].values[chosen][order] * factor for k in ("mean", "sd"))
+        mean, sd, n = (group[k].values[chosen][order] for k in ("mean", "sd", "n"))
+        mean, spread = mean * factor, standard_error(sd, n) * factor
         there = ~np.isnan(mean)
         if there.any():
-            ax.errorbar(x[order][there], mean[there], np.nan_to_num(sd[there]), fmt="s",
+            ax.errorbar(x[order][there], mean[there], np.nan_to_num(spread[there]), fmt="s",
                         markersize=4, capsize=2, markerfacecolor="white", color=line["color"],
                         label=f"{label}, measured" if label else "measured")
     if found.units == "%":

@@ -54,10 +54,12 @@ def test_unknown_data_and_other_files(workdir):
 @pytest.mark.parametrize("name", [p.stem for p in (folder("protocol") / "data").glob("*.csv")])
 def test_every_shipped_measurement_belongs_to_a_condition(name):
     data = published.read(name)
-    users = [p for p in map(resolve.protocol, ("clopath_clamp", "stdp_window", "pairing_frequency"))
+    users = [p for p in map(resolve.protocol, ("clopath_clamp", "stdp_window", "pairing_frequency",
+                                               "proximal_distal"))
              if name in {table.get("data") for table in p.measure.values()}]
     assert len(users) == 1 and data.source
-    conditions = [c.variables for _, c in resolve.conditions(users[0])]
+    conditions = [{**c.variables, "condition": label.partition(", ")[0]}
+                  for label, c in resolve.conditions(users[0])]
     matched = [data.find(c)[0] for c in conditions]
     assert np.isfinite(matched).sum() == len(data.rows)
 
