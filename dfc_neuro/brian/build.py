@@ -18,7 +18,7 @@ from dfc_neuro.brian.cells import cell_group, composed, controller_group, source
 from dfc_neuro.brian.order import signal_path
 from dfc_neuro.brian.scheme import Link, Scheme
 from dfc_neuro.brian.synapses import connect, wire
-from dfc_neuro.brian.text import reporting
+from dfc_neuro.brian.text import operations, reporting
 from dfc_neuro.brian.waveforms import Delayed
 from dfc_neuro.brian.wiring import Part, Wiring
 
@@ -55,6 +55,11 @@ class Built:
         if (node, variable) in self.moved:
             return self.moved[node, variable]
         return self.groups[node].variables[variable].get_value()
+
+    def work(self, method: str) -> list[tuple[int, int]]:
+        """Return of each cell and controller its operations in a step, and its units."""
+        return [(device.STAGES[method] * operations(equations), len(self.groups[node]))
+                for node, equations in self.equations.items()]
 
 
 @device.code("numpy")

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,8 @@ for _name, _function in (("log1p", np.log1p), ("expm1", np.expm1), ("exprel", ex
     DEFAULT_FUNCTIONS[_name].implementations.add_implementation(NumpyCodeGenerator, code=_function)
 
 TARGETS = ("auto", "numpy", "cython")  # of runs that go by stretches
-METHODS = ("rk4", "rk2", "heun", "euler", "exponential_euler")
+STAGES = {"rk4": 4, "rk2": 2, "heun": 2, "euler": 1, "exponential_euler": 1}
+METHODS = tuple(STAGES)
 _program: list[str] = []  # the folder of the C++ program that is being made
 COMPILE_SECONDS = 4.0  # one code object in a cold cache
 
@@ -42,7 +43,8 @@ def check_method(method: str, where: str) -> str:
     return method
 
 
-def choose(target: str, steps: int, updates: int, elements: int) -> str:
+def choose(target: str, steps: int, updates: int, synapses: int,
+           cells: Sequence[tuple[int, int]] = ()) -> str:
     """Choose where the code runs: numpy for short jobs, cython for long ones.
 
     Parameters
@@ -51,9 +53,12 @@ def choose(target: str, steps: int, updates: int, elements: int) -> str:
     steps : int
         Time steps of the run.
     updates : int
-        Code objects run in each step, 50 us each in numpy.
-    elements : int
-        Neurons and synapses updated in each step, 100 ns each in numpy and 10 ns compiled.
+        Code objects run in each step, 50 us each in numpy and 5 us compiled.
+    synapses : int
+        Synapses updated in each step, 100 ns each in numpy and 10 ns compiled.
+    cells : sequence of (operations, units)
+        Arithmetic operations of each group in a step, 0.5 us each in numpy, and its units, for
+        each of which they take 1 ns in numpy and 1.8 ns compiled.
 
     Returns
     -------
@@ -65,8 +70,12 @@ def choose(target: str, steps: int, updates: int, elements: int) -> str:
                           f"write one of {', '.join(TARGETS)}")
     if target != "auto":
         return target
-    interpreted = steps * (updates * 50e-6 + elements * 100e-9)
-    compiled = steps * (updates * 5e-6 + elements * 10e-9) + updates * COMPILE_SECONDS
+    operations = sum(n for n, _ in cells)
+    inside = sum(n * units for n, units in cells)
+    interpreted = steps * (updates * 50e-6 + operations * 0.5e-6 + inside * 1e-9
+                           + synapses * 100e-9)
+    compiled = steps * (updates * 5e-6 + inside * 1.8e-9
+                        + synapses * 10e-9) + updates * COMPILE_SECONDS
     if compiled < interpreted and CythonCodeObject.is_available():
         log.info("Brian2 compiles %d code objects (cython), about %.0f s unless they are cached",
                  updates, updates * COMPILE_SECONDS)

@@ -90,7 +90,7 @@ def controlled_trajectory(
     wording = Wording(dt / step, "tau_u", "the feedback loop is unstable: check the stability "
                       "of Q, or lower dt or k_p")
     built.extra.append(guard(built, [f"sample {k}" for k in range(len(x))], bound, wording))
-    return _run(built, network.depth, len(x), dt, step, steps, every, backend)
+    return _run(built, network.depth, len(x), dt, step, steps, every, backend, method)
 
 
 def _built(network: Network, x: Array, target: Array, cells: Sequence[Cell],
@@ -128,7 +128,7 @@ def dense(name: str, source: str, reads: str, target: str, socket: str, w: Array
 
 
 def _run(built: Built, depth: int, samples: int, dt: float, step: float, steps: int, every: int,
-         backend: str) -> dict[str, Array]:
+         backend: str, method: str) -> dict[str, Array]:
     layers = [f"layer{i}" for i in range(1, depth + 1)]
     ticks = device.clock(step * every, "samples")
     monitors = {
@@ -139,7 +139,7 @@ def _run(built: Built, depth: int, samples: int, dt: float, step: float, steps: 
     built.extra += monitors.values()
     synapses = sum(len(s) for s in built.synapses.values())
     updates = len(built.groups) + len(built.synapses) + len(monitors)
-    target = device.choose(backend, steps, updates, synapses)
+    target = device.choose(backend, steps, updates, synapses, built.work(method))
     with device.code(target), reporting("the rate level on Brian2"):
         built.network().run(steps * step * b2.second, namespace={})
 

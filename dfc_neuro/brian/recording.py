@@ -62,10 +62,10 @@ class Running:
             self.random_state = random_state()
         self.network = self.built.network()
         steps = round(batch.duration / batch.dt)
-        elements = sum(len(s) for s in self.built.synapses.values()) + sum(
-            batch.scheme.sizes.values()) * len(batch.positions) * 20
+        synapses = sum(len(s) for s in self.built.synapses.values())
         updates = 2 * len(self.built.groups) + 2 * len(self.built.synapses) + len(self.monitors)
-        self.target = device.choose(protocol.numerics.target, steps, updates, elements)
+        self.target = device.choose(protocol.numerics.target, steps, updates, synapses,
+                                    self.built.work(batch.method))
 
     def weights(self, name: str) -> Array:
         """Return the weights of a projection (replicas, synapses)."""

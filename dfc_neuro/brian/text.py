@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,14 @@ def constant(name: str, quantity: Quantity) -> str:
 def states(equations: b2.Equations) -> list[str]:
     """Return the names of the differential equations."""
     return [name for name, eq in equations.items() if eq.type == DIFFERENTIAL_EQUATION]
+
+
+def operations(equations: b2.Equations) -> int:
+    """Return how many operators and calls evaluate all equations once."""
+    trees = [ast.parse(equation.expr.code, mode="eval") for equation in equations.values()
+             if equation.expr is not None]
+    return sum(isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare | ast.Call)
+               for tree in trees for node in ast.walk(tree))
 
 
 def with_inputs(equations: b2.Equations, inputs: Mapping[str, Iterable[str]]) -> b2.Equations:

@@ -58,22 +58,20 @@ class TextTrainer(Trainer):
         step = kind(self, one, network, data, batches)
         network.run(Job(phase.timing, len(batches), step.begin, step.target, step.end,
                         step.reading, noise=phase.noise, rng=np.random.default_rng(noise)),
-                    int(spikes.generate_state(1)[0]), self._code())
+                    int(spikes.generate_state(1)[0]), self._code(network))
         self._check(one)
         self.done += 1
 
-    def _code(self) -> str:
+    def _code(self, network: Replicas) -> str:
         """Return where the code runs, chosen by the length of all passes."""
         if not self._target:
             plan = self.plan
             batches = -(-len(plan.dataset.train) // plan.batch)
             steps = batches * sum(one.phase.timing.steps for one in plan.passes
                                   if isinstance(one.phase, TextPhase))
-            layered, populations = plan.layered, plan.layered.circuit.populations
-            cells = plan.batch * sum(populations[name].n * populations[name].cells_per_unit
-                                     for name in layered.populations[1:])
-            self._target = device.choose(self.brian.target, steps, 4 * len(layered.forward) + 2,
-                                         20 * cells)
+            updates = 4 * len(plan.layered.forward) + 2
+            self._target = device.choose(self.brian.target, steps, updates, 0,
+                                         network.built.work(self.brian.method))
         return self._target
 
     def _network(self, replicas: int, circuit: Circuit | None = None) -> Replicas:
@@ -104,7 +102,7 @@ class TextTrainer(Trainer):
         network = self._network(len(x))
         network.run(Job(Timing(count + round(SETTLE / self.brian.dt), count), 1, lambda k: x),
                     int(stream(self.plan.seed, READ_OUT, self.done, *use).generate_state(1)[0]),
-                    self._code())
+                    self._code(network))
         return network.free.copy()
 
     def evaluate(self, part: Split) -> tuple[float, float]:
@@ -163,7 +161,7 @@ class TextTrainer(Trainer):
 
         network.run(Job(phase.timing, 1, step.begin, step.target, watch=watch),
                     int(stream(self.plan.seed, RECORDED, self.done).generate_state(1)[0]),
-                    self._code())
+                    self._code(network))
         times = np.arange(0, phase.timing.steps, every) * self.brian.dt
         arrays = {name: np.array(values) for name, values in stored.items()}
         offers = self.plan.layered.cell(layer).offers

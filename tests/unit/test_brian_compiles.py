@@ -1,11 +1,14 @@
-"""What Brian2 hands to the compiler (target cython): nothing new for another parameter."""
+"""When Brian2's code is compiled (target cython); another parameter compiles nothing new."""
 
 from types import SimpleNamespace
 
+import brian2 as b2
 import pytest
 from brian2.codegen.runtime.cython_rt.extension_manager import cython_extension_manager
 
 import dfc_neuro as dn
+from dfc_neuro.brian import device
+from dfc_neuro.brian.text import operations
 
 RECORDING = """
 kind = "recording"
@@ -71,3 +74,22 @@ def test_another_parameter_of_learning_compiles_nothing(handed_over):
     assert handed_over("spiking_regression", **LEARNING, **{
         "rules.eta": "3 Hz", "controllers.control.alpha": 0.1, "cells.g_basal_soma": "10 nS",
         "optimisers.W.lr": 1.0}) == first
+
+
+def test_operations_of_equations_are_counted():
+    text = """dx/dt = (a*x - exp(-y))/tau : 1
+              y = x**2                     : 1
+              a                            : 1"""
+    assert operations(b2.Equations(text, tau=b2.ms)) == 5 + 1  # * - exp - /, **
+
+
+@pytest.mark.parametrize(("steps", "cells", "expected"), [
+    (20_000, [(1008, 1)], "cython"),     # one layer-5 cell: a call for each operation
+    (2_000, [(1008, 1)], "numpy"),
+    (20_000, [(67, 1)], "numpy"),
+    (20_000, [(1008, 1000)], "numpy"),   # a thousand: what is inside the calls, no faster compiled
+    (20_000, [(67, 1), (67, 1), (67, 1), (1008, 1)], "cython"),
+])
+def test_what_has_many_operations_is_compiled_sooner(steps, cells, expected, monkeypatch):
+    monkeypatch.setattr(device.CythonCodeObject, "is_available", lambda: True)
+    assert device.choose("auto", steps, 3, 0, cells) == expected
