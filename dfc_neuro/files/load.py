@@ -8,6 +8,7 @@ arithmetic on names.
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,9 @@ _LARGEST = 1_000_000  # bytes
 # models that were found valid, by all that they were made from: circuits use the same ones often
 _VALID: dict[tuple[str, str, str], schema.Description] = {}
 _MOST_REMEMBERED = 256
+_MOST_KEYS = 400  # of one table
+_MOST_DOTS = 60  # of one key: a parser's memory grows with the square of its parts
+_NO_KEY = re.compile(r"""[^\w"'. \t-]""")
 
 
 def read(path: Path, label: str = "") -> dict[str, Any]:
@@ -50,12 +54,25 @@ def read(path: Path, label: str = "") -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ModelError(label, f"is not text: byte {error.start} is not UTF-8",
                          "a model or protocol is a TOML file") from None
+    if any(part.count(".") > _MOST_DOTS for part in _NO_KEY.split(content)):
+        raise ModelError(label, f"a key or a line has more than {_MOST_DOTS} dots",
+                         "keys have a few parts, 'stimuli.step.amplitude'")
     try:
         table = copy.deepcopy(_parsed(content))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ModelError(label, f"is not valid TOML: {error}") from None
+    _few(table, label)
     check_kind(table, label)
     return table
+
+
+def _few(table: dict[str, Any], label: str) -> None:
+    """Refuse a table with more keys than anybody writes, before any work is done for each."""
+    if len(table) > _MOST_KEYS:
+        raise ModelError(label, f"a table has {len(table)} keys, at most {_MOST_KEYS} are allowed")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _few(value, f"{label}: {key[:60]}" if ": " not in label else f"{label}.{key[:60]}")
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)

@@ -22,6 +22,7 @@ from dfc_neuro.files.trees import rebuilt, size
 from dfc_neuro.files.trees import write as write
 
 MAX_LENGTH, MAX_DEPTH, MAX_POWER, MAX_SIZE = 2000, 60, 16, 2000
+MAX_LINES, MAX_FUNCTIONS = 200, 100
 
 # name: number of arguments
 FUNCTIONS = {
@@ -214,6 +215,8 @@ def _lines(text: str, where: str) -> list[tuple[int, str]]:
             done.append((start, pending))
     if depth:
         raise ModelError(f"{where} line {start}", "a '(' is not closed")
+    if len(done) > MAX_LINES:
+        raise ModelError(where, f"has {len(done)} lines, at most {MAX_LINES} are allowed")
     return done
 
 
@@ -267,6 +270,8 @@ def statements(text: str | list[str] | tuple[str, ...], where: str,
                functions: Mapping[str, Function] | None = None) -> tuple[Statement, ...]:
     """Return the statements ``x += ...`` of a text or a list of texts, in their order."""
     found = []
+    if not isinstance(text, str) and len(text) > MAX_LINES:
+        raise ModelError(where, f"has {len(text)} statements, at most {MAX_LINES} are allowed")
     for part in [text] if isinstance(text, str) else text:
         for _, line in _lines(part, where):
             for piece in filter(str.strip, line.split(";")):
@@ -296,6 +301,8 @@ def with_unit(text: str, where: str, functions: Mapping[str, Function] | None = 
 def definitions(table: Mapping[str, str], where: str) -> dict[str, Function]:
     """Return the one-line functions of a table ``"phi(x)" = "tanh(x)"``, by name."""
     heads: dict[str, tuple[str, tuple[str, ...], str]] = {}
+    if len(table) > MAX_FUNCTIONS:
+        raise ModelError(where, f"{len(table)} are defined, at most {MAX_FUNCTIONS} are allowed")
     for key, body in table.items():
         place = f'{where}."{key}"'
         match = re.fullmatch(r"([A-Za-z]\w*)\(\s*([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\s*\)",
