@@ -127,8 +127,10 @@ def _from_sources(script: ModuleType, needed: Mapping[str, Any], given: list[Res
     if not given:
         return None
     fitting = [r for r in given if r.attrs.get("name") == Path(needed["protocol"]).stem]
-    if len(fitting) > 1:
-        fitting = [r for r in fitting if _has(r, needed)]
+    if len(fitting) > 1:  # one that has the keys of another need, which asks for more, is for that
+        more = [n for n in script.REQUIRES.values() if n["protocol"] == needed["protocol"]
+                and len(n.get("keys", {})) > len(needed.get("keys", {}))]
+        fitting = [r for r in fitting if _has(r, needed) and not any(_has(r, n) for n in more)]
     if len(fitting) == 1:
         return fitting[0]
     if len(given) == 1 and len(script.REQUIRES) == 1:

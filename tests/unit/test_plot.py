@@ -339,6 +339,24 @@ def test_own_script(results, workdir):
     assert path.stat().st_size > 1000
 
 
+def test_two_runs_of_one_protocol_are_told_apart_by_their_keys(workdir):
+    for name, keys in (("plain", {}), ("special", {"variables": {"as_published": True}})):
+        with Writer(f"{name}.h5", {"name": "mine", "protocol": tomli_w.dumps(
+                {"kind": "recording", "name": name} | keys)}):
+            pass
+    (workdir / "mine.py").write_text(
+        "from matplotlib.figure import Figure\n"
+        "REQUIRES = {'run': {'protocol': 'mine'},\n"
+        "            'other': {'protocol': 'mine', 'keys': {'as_published': True}}}\n"
+        "def make(results):\n"
+        "    assert results['run'].protocol['name'] == 'plain'\n"
+        "    assert results['other'].protocol['name'] == 'special'\n"
+        "    return Figure()\n")
+    for given in (["plain.h5", "special.h5"], ["special.h5", "plain.h5"]):
+        (path,) = figure.draw(["mine.py"], given, formats=["png"])
+        assert path.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
