@@ -7,10 +7,9 @@ of the public code (Payeur et al. 2021), rates over 4 s after the first.
 import numpy as np
 import pytest
 
-from dfc_neuro import brian
-from dfc_neuro.files import resolve
 from dfc_neuro.files.load import load
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.results import Result
+from dfc_neuro.run import run
 
 STEPS = """
 kind = "recording"
@@ -49,9 +48,7 @@ strong = { "stimuli.pulse.amplitude" = "0 pA", "stimuli.drive.amplitude" = "600 
 def ran(text, seed=1):
     with open("p.toml", "w", encoding="utf-8") as file:
         file.write(text)
-    with Writer("result.h5", {"seed": seed}, force=True) as writer:
-        brian.record(resolve.protocol("./p.toml"), writer, seed, progress=False)
-    return Result("result.h5")
+    return run("./p.toml", out="result.h5", seed=seed, force=True, progress=False)
 
 
 def times(result, condition):

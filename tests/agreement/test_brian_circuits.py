@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from dfc_neuro import brian
 from dfc_neuro.brian import plan, stimuli
 from dfc_neuro.errors import EngineError
 from dfc_neuro.files import resolve
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.run import run
 
 CIRCUIT = """
 kind = "circuit"
@@ -50,10 +49,8 @@ def prepare(delay="0 ms", protocol=PROTOCOL):
 
 
 def ran(seed=1, **keys):
-    protocol = resolve.protocol("./p.toml", {k.replace("__", "."): v for k, v in keys.items()})
-    with Writer("result.h5", {"seed": seed}, force=True) as writer:
-        brian.record(protocol, writer, seed, progress=False)
-    return Result("result.h5")
+    return run("./p.toml", out="result.h5", seed=seed, force=True, progress=False,
+               keys={k.replace("__", "."): v for k, v in keys.items()})
 
 
 def test_a_delay_shifts_what_a_spike_does(workdir):

@@ -7,7 +7,8 @@ from dfc_neuro import brian
 from dfc_neuro.brian import recording, stimuli
 from dfc_neuro.errors import EngineError, NumericalError, ProtocolError
 from dfc_neuro.files import load, resolve
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.results import Writer
+from dfc_neuro.run import run
 
 NOISY = """
 kind = "recording"
@@ -57,10 +58,8 @@ short = { "duration" = "30 ms" }
 def ran(text, seed=1, **keys):
     with open("p.toml", "w", encoding="utf-8") as file:
         file.write(text)
-    protocol = resolve.protocol("./p.toml", {k.replace("__", "."): v for k, v in keys.items()})
-    with Writer("result.h5", {"seed": seed}, force=True) as writer:
-        brian.record(protocol, writer, seed, progress=False)
-    return Result("result.h5")
+    return run("./p.toml", out="result.h5", seed=seed, force=True, progress=False,
+               keys={k.replace("__", "."): v for k, v in keys.items()})
 
 
 def numbers(result):

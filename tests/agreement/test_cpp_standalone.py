@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from brian2.devices.device import runtime_device
 
-from dfc_neuro import brian
 from dfc_neuro.brian import whole
 from dfc_neuro.errors import NumericalError
-from dfc_neuro.files import resolve
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.run import run
 
 CIRCUIT = """
 kind = "circuit"
@@ -71,11 +69,8 @@ def written():
 
 
 def ran(target, **keys):
-    protocol = resolve.protocol("./p.toml", {"numerics.target": target, "numerics.threads": 2,
-                                             **keys})
-    with Writer(f"{target}.h5", {"seed": 1}) as writer:
-        brian.record(protocol, writer, 1, progress=False)
-    return Result(f"{target}.h5")
+    return run("./p.toml", out=f"{target}.h5", seed=1, progress=False,
+               keys={"numerics.target": target, "numerics.threads": 2, **keys})
 
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None,

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy import special
 
-from dfc_neuro import brian, generated
+from dfc_neuro import generated
 from dfc_neuro.analysis import crossings
-from dfc_neuro.files import resolve
 from dfc_neuro.kernels import _functions as functions
 from dfc_neuro.kernels import cell
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.run import run
 
 STEP = """
 kind = "recording"
@@ -67,10 +66,8 @@ CELLS = {
 def ran(text, target, path, **keys):
     with open("p.toml", "w", encoding="utf-8") as file:
         file.write(text)
-    protocol = resolve.protocol("./p.toml", {"numerics.target": target, **keys})
-    with Writer(path, {"seed": 3}) as writer:
-        brian.record(protocol, writer, 3, progress=False)
-    return Result(path)
+    return run("./p.toml", out=path, seed=3, keys={"numerics.target": target, **keys},
+               progress=False)
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -7,19 +7,16 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from dfc_neuro import brian
-from dfc_neuro.files import load, resolve
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.files import load
+from dfc_neuro.run import run
 
 pF, nS, pA, mV = 1e-12, 1e-9, 1e-12, 1e-3
 
 
 def ran(protocol, seed=1, **keys):
     """The result of a protocol, in the working directory."""
-    resolved = resolve.protocol(protocol, {k.replace("__", "."): v for k, v in keys.items()})
-    with Writer("result.h5", {"seed": seed}, force=True) as writer:
-        brian.record(resolved, writer, seed, progress=False)
-    return Result("result.h5")
+    return run(protocol, out="result.h5", seed=seed, force=True, progress=False,
+               keys={k.replace("__", "."): v for k, v in keys.items()})
 
 
 def write(name, text):
@@ -112,7 +109,7 @@ def test_states_of_a_rule_are_recorded_wherever_they_live(workdir):
     expected = np.exp(-(time[after] - 0.3001) / 0.015) / 0.015
     np.testing.assert_allclose(x[after], expected, rtol=1e-6)
     assert not x[~after].any()
-    slow = ran("clopath_clamp", over__voltage=["-60 mV"], duration="5 ms",
+    slow = ran("clopath_clamp", over__voltage=["-60 mV"], duration="5 ms", measure={},
                record__weight__what=["u_minus"], record__weight__every="1 ms")
     np.testing.assert_allclose(slow["weight"]["u_minus"].values, -0.06, atol=1e-15)
 

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from dfc_neuro import brian
 from dfc_neuro.brian.waveforms import OrnsteinUhlenbeck
 from dfc_neuro.errors import ModelError, ProtocolError
-from dfc_neuro.files import resolve
 from dfc_neuro.files.load import load
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.run import run
 
 FOLLOWER = """
 kind = "cell"
@@ -37,9 +35,7 @@ def write(**files):
 
 def ran(protocol, seed=1, **files):
     write(p=protocol, **files)
-    with Writer("result.h5", {"seed": seed}, force=True) as writer:
-        brian.record(resolve.protocol("./p.toml"), writer, seed, progress=False)
-    return Result("result.h5")
+    return run("./p.toml", out="result.h5", seed=seed, force=True, progress=False)
 
 
 def test_ornstein_uhlenbeck_keeps_its_variance_and_forgets_exponentially():

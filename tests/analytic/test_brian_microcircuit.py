@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from dfc_neuro import brian
 from dfc_neuro.errors import ModelError, ProtocolError
-from dfc_neuro.files import resolve
 from dfc_neuro.files.load import load
-from dfc_neuro.results import Result, Writer
+from dfc_neuro.run import run
 
 RUN = """
 kind = "recording"
@@ -29,9 +27,7 @@ def ran(more="", **keys):
     text = RUN.replace("INPUT", ", ".join(map(str, INPUT))) + more
     with open("p.toml", "w", encoding="utf-8") as file:
         file.write(text.replace("TEACHER", ", ".join(map(str, TEACHER))))
-    with Writer("r.h5", {"seed": 1}, force=True) as writer:
-        brian.record(resolve.protocol("./p.toml", STILL | keys), writer, 1, progress=False)
-    return Result("r.h5")
+    return run("./p.toml", out="r.h5", seed=1, keys=STILL | keys, force=True, progress=False)
 
 
 def matrix(result, name):

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dfc_neuro import brian
 from dfc_neuro.brian import recording
 from dfc_neuro.brian.monitors import reduced
 from dfc_neuro.cli import main
 from dfc_neuro.errors import EngineError, ResultsError
-from dfc_neuro.files import resolve
 from dfc_neuro.kernels.text import Text, distance, source
-from dfc_neuro.results import Result, Writer, _size, announce
+from dfc_neuro.results import _size, announce
+from dfc_neuro.run import run
 
 CIRCUIT = """
 kind = "circuit"
@@ -49,10 +48,7 @@ def ran(**keys):
         file.write(CIRCUIT)
     with open("p.toml", "w", encoding="utf-8") as file:
         file.write(KEPT)
-    protocol = resolve.protocol("./p.toml", keys)
-    with Writer("result.h5", {"seed": 1}, force=True) as writer:
-        brian.record(protocol, writer, 1, progress=False)
-    return Result("result.h5")
+    return run("./p.toml", out="result.h5", seed=1, keys=keys, force=True, progress=False)
 
 
 @pytest.mark.parametrize("chunk", [recording.CHUNK_BYTES, 20_000])
