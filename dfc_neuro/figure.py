@@ -25,6 +25,7 @@ from dfc_neuro.table import FORMATS as TABLE_FORMATS
 
 log = logging.getLogger(__name__)
 FORMATS = ("pdf", "svg", "png")
+OF_A_NEED = {"protocol", "keys", "seed", "optional"}  # keys of an entry of REQUIRES
 # no dates: the same result gives the same file
 METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
@@ -77,10 +78,11 @@ def draw(
     folder = _writable(Path(directory) if directory is not None else Path("results/figures"))
     written = []
     for script in scripts:
-        results: dict[str, Any] = {
-            role: _from_sources(script, needed, given) or _found_or_run(needed, quick)
-            for role, needed in script.REQUIRES.items()
-        }
+        results: dict[str, Any] = {}
+        for role, needed in script.REQUIRES.items():
+            found = _from_sources(script, needed, given)
+            if found or not (given and needed.get("optional")):
+                results[role] = found or _found_or_run(needed, quick)
         if hasattr(script, "COLLECTS"):
             results["runs"] = _collected(script.COLLECTS, given)
         written += _save(script, results, folder, formats)
@@ -111,7 +113,7 @@ def _script(name: str | Path) -> ModuleType:
     _call(path, lambda: spec.loader.exec_module(module))
     needed = getattr(module, "REQUIRES", None)
     if not isinstance(needed, dict) or not all(
-        isinstance(n, Mapping) and set(n) <= {"protocol", "keys", "seed"} and "protocol" in n
+        isinstance(n, Mapping) and {"protocol"} <= set(n) <= OF_A_NEED
         for n in needed.values()
     ):
         raise InputError(
@@ -123,16 +125,20 @@ def _script(name: str | Path) -> ModuleType:
 
 
 def _from_sources(script: ModuleType, needed: Mapping[str, Any], given: list[Result]) -> Any:
-    """Return the given result that a figure needs, None when results are to be found or run."""
+    """Return the given result that a figure needs, None when results are to be found or run.
+
+    None also where a need is optional and no given result meets it.
+    """
     if not given:
         return None
     fitting = [r for r in given if r.attrs.get("name") == Path(needed["protocol"]).stem]
-    if len(fitting) > 1:  # one that has the keys of another need, which asks for more, is for that
+    if len(fitting) > 1 or needed.get("optional"):
+        # one that has the keys of another need, which asks for more, is for that
         more = [n for n in script.REQUIRES.values() if n["protocol"] == needed["protocol"]
                 and len(n.get("keys", {})) > len(needed.get("keys", {}))]
         fitting = [r for r in fitting if _has(r, needed) and not any(_has(r, n) for n in more)]
-    if len(fitting) == 1:
-        return fitting[0]
+    if len(fitting) == 1 or (needed.get("optional") and not fitting):
+        return fitting[0] if fitting else None
     if len(given) == 1 and len(script.REQUIRES) == 1:
         return given[0]
     found = ", ".join(f"{r.path} of '{r.attrs.get('name')}'" for r in given)

@@ -7,7 +7,8 @@ from dfc_neuro.figures._pairing import curves
 
 REQUIRES = {
     "run": {"protocol": "pairing_frequency"},
-    "published": {"protocol": "pairing_frequency", "keys": {"as_published": True}},
+    "published": {"protocol": "pairing_frequency", "keys": {"as_published": True},
+                  "optional": True},
 }
 COLOURS = {"10 ms": plot.BLUE, "-10 ms": plot.RED}
 

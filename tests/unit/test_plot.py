@@ -347,12 +347,14 @@ def test_two_runs_of_one_protocol_are_told_apart_by_their_keys(workdir):
     (workdir / "mine.py").write_text(
         "from matplotlib.figure import Figure\n"
         "REQUIRES = {'run': {'protocol': 'mine'},\n"
-        "            'other': {'protocol': 'mine', 'keys': {'as_published': True}}}\n"
+        "            'other': {'protocol': 'mine', 'keys': {'as_published': True},"
+        " 'optional': True}}\n"
         "def make(results):\n"
         "    assert results['run'].protocol['name'] == 'plain'\n"
-        "    assert results['other'].protocol['name'] == 'special'\n"
+        "    if 'other' in results:\n"
+        "        assert results['other'].protocol['name'] == 'special'\n"
         "    return Figure()\n")
-    for given in (["plain.h5", "special.h5"], ["special.h5", "plain.h5"]):
+    for given in (["plain.h5", "special.h5"], ["special.h5", "plain.h5"], ["plain.h5"]):
         (path,) = figure.draw(["mine.py"], given, formats=["png"])
         assert path.exists()
 
