@@ -20,7 +20,6 @@ def compared(tmp_path_factory):
     assert '"2 Hz"' in text
     (folder / "flipped.toml").write_text(text.replace('"2 Hz"', '"-2 Hz"'), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(battery, "SEEDS", {True: 2})
         patch.setattr(battery, "EXPERIMENTS", {"dfc_step": "dfc_step"})
         patch.setattr("dfc_neuro.laboratory.page.EXPERIMENTS", {"dfc_step": "dfc_step"})
         return dn.compare(["dfc_forward", folder / "flipped.toml", "hebb", "triplet"],
@@ -45,7 +44,7 @@ def test_the_page_needs_nothing_else(compared):
     assert text.count("data:image/svg+xml;base64,") == 3
     assert "eta * mismatch" in text or "eta * (rate_post - prediction_post)" in text
     assert compared.reasons["triplet"]["dfc_step"] == "needs spikes"
-    assert len(compared.results["hebb"]["quickstart"]) == 2
+    assert len(compared.results["hebb"]["quickstart"]) == 3
 
 
 def test_intervals():
