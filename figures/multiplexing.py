@@ -44,7 +44,7 @@ def _mean(ax, runs, measure, label, colour, style):
 
 
 def _raster(ax, run):
-    """Draw spikes at two drives; those that follow another within 16 ms in red."""
+    """Draw spikes at two drives; those that follow another within 16 ms in orange."""
     spikes = run.spikes["pyr"]
     for row, drive in enumerate(("0 pA", "200 pA")):
         chosen = (spikes["condition"].values == f"drive={drive}") & (spikes["unit"].values < SHOWN)
@@ -61,4 +61,4 @@ def _raster(ax, run):
     ax.spines["left"].set_visible(False)
     ax.set_xlim(0, 2)
     ax.set_xlabel("Time (s)")
-    ax.set_title("spikes of 40 cells, bursts in red", loc="left")
+    ax.set_title("spikes of 40 cells, bursts in orange", loc="left")
