@@ -112,6 +112,8 @@ def said(runs: Sequence[Result], protocol: str) -> str:
     texts = []
     for measure in run.measures:
         values, unit = run.measures[measure].values, run.measures[measure].units
+        if unit in ("volt", "second"):  # of the cell, whatever the rule
+            continue
         shown = "" if unit in ("", "1") else f" {unit}"
         low, high = float(values.min()), float(values.max())
         span = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
