@@ -170,6 +170,8 @@ def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
     _check_whens(table, label)
     _check_keys(table, label)
     user = {key: dotted.plain(value, f"--set {key}") for key, value in keys.items()}
+    for key, value in user.items():
+        _check_choice(table, key, value)
     if quick:
         for key, value in dotted.flat(_table(table, "quick")).items():
             _set(table, key, value, f"{label}: quick.{key}")
@@ -185,6 +187,20 @@ def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
                 if key not in user:
                     _set(table, key, value, f"{where}: {key}")
     return table
+
+
+def _check_choice(table: dict[str, Any], key: str, value: Any) -> None:
+    """Refuse a word for a variable that ``[[when]]`` knows by other words only."""
+    name = key.removeprefix("variables.")
+    variables = _table(table, "variables")
+    matched = [when["match"][name] for when in table.get("when", []) if name in when["match"]]
+    words = {str(word) for word in (*matched, variables.get(name)) if _is_word(word)}
+    if name in variables and matched and words and _is_word(value) and value not in words:
+        raise ProtocolError(f"--set {key}", f"unknown value '{value}'", near(str(value), words))
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value.isidentifier()
 
 
 def _resolved(raw: dict[str, Any], path: Path, label: str, keys: dict[str, Any], quick: bool,

@@ -148,6 +148,12 @@ set = { "optimisers.W.lr" = 0.5, "data.batch" = 99 }
         resolve.protocol(workdir / "table.toml", {"colum": "large"})
 
 
+def test_a_word_that_no_match_knows_is_refused():
+    with pytest.raises(ProtocolError, match="--set column: unknown value 'fmnis'; did you mean"):
+        resolve.protocol("table1", {"column": "fmnis"})
+    assert resolve.protocol("table1", {"size": "full"}, quick=True).data["name"] == "mnist"
+
+
 def test_conditions_and_over_make_a_grid(short):
     found = short("""
 [conditions]
