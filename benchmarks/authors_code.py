@@ -13,7 +13,6 @@ import argparse
 import importlib
 import sys
 import tempfile
-import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,16 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from closed_form import seconds
+from closed_form import beside
 from step_errors import CASE, SETTINGS, trained
 
 from dfc_neuro.bench._case import Case, Row
-from dfc_neuro.bench._work import error, flat, limits, work
+from dfc_neuro.bench._work import error, flat, work
 from dfc_neuro.rates import threads
 from dfc_neuro.rates.network import Network
 
 CONFIGURATIONS = {"MNIST": "configs_mnist.mnist_dfc", "Fashion-MNIST": "configs_fmnist.fmnist_dfc"}
-ROUNDS, REPEATS = 3, 60
 Array = np.ndarray
 
 
@@ -62,13 +60,13 @@ def _trained() -> Network:
     return trained(CASE.draw()[0]).astype(np.float64)
 
 
-def theirs(case: Case, name: str) -> tuple[Callable[[], object], Callable[[], Array],
-                                           Callable[[], object]]:
+def theirs(case: Case, name: str, logs: str
+           ) -> tuple[Callable[[], object], Callable[[], Array], Callable[[], object]]:
     """Return what takes a minibatch of their training, its update, and one that trains Q."""
     configuration = {**importlib.import_module(f"configs.{CONFIGURATIONS[name]}").config,
                      "clip_grad_norm": -1,  # the update is compared as it is
                      "include_non_converged_samples": True,
-                     "out_dir": tempfile.mkdtemp()}
+                     "out_dir": logs}
     sys.argv = ["main.py", *(f"--{key}" if value is True else f"--{key}={value}"
                              for key, value in configuration.items() if value is not False)]
     arguments = importlib.import_module("utils.args").parse_cmd_arguments()
@@ -102,8 +100,8 @@ def theirs(case: Case, name: str) -> tuple[Callable[[], object], Callable[[], Ar
     return minibatch, update, feedback
 
 
-def main() -> None:
-    """Measure and print."""
+def main(logs: str) -> None:
+    """Measure and print; their code writes its log to the folder `logs`."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a checkout of the authors' code")
     sys.path.insert(0, str(parser.parse_args().folder.resolve()))
@@ -113,7 +111,7 @@ def main() -> None:
     for name, (nudge, control) in SETTINGS.items():
         for weights, kind in (("untrained", Case), ("trained", Trained)):
             case = kind(nudge=nudge, control=control)
-            minibatch, update, feedback = theirs(case, name)
+            minibatch, update, feedback = theirs(case, name, logs)
             closed = work(case, row)
             found, own = update(), closed.update()
             slow, fast = beside(minibatch, closed.step, case, row)
@@ -128,19 +126,6 @@ def main() -> None:
                       f"{slow / fast:.1f} times", flush=True)
 
 
-def beside(theirs: Callable[[], object], ours: Callable[[], object], case: Case, row: Row
-           ) -> tuple[float, float]:
-    """Return the shortest times of both, in turns."""
-    ours()
-    times = []
-    for _ in range(ROUNDS):
-        slow = seconds(theirs)
-        time.sleep(0.3)  # so that no thread of PyTorch still spins
-        with limits(case, row):
-            times.append((slow, seconds(ours, REPEATS)))
-    slow, fast = (min(column) for column in zip(*times, strict=True))
-    return slow, fast
-
-
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        main(folder)

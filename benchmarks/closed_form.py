@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from step_errors import CASE, SETTINGS
 
-from dfc_neuro.bench._case import Row
+from dfc_neuro.bench._case import Case, Row
 from dfc_neuro.bench._torch import loop
 from dfc_neuro.bench._work import limits, work
 from dfc_neuro.rates import threads
@@ -31,20 +31,27 @@ def seconds(call: Callable[[], object], repeats: int = 1) -> float:
     return min(found)
 
 
+def beside(theirs: Callable[[], object], ours: Callable[[], object], case: Case, row: Row
+           ) -> tuple[float, float]:
+    """Return the shortest times of both, in turns; `theirs` is PyTorch's."""
+    ours()
+    times = []
+    for _ in range(ROUNDS):
+        slow = seconds(theirs)
+        time.sleep(0.3)  # so that no thread of PyTorch still spins
+        with limits(case, row):
+            times.append((slow, seconds(ours, REPEATS)))
+    slow, fast = (min(column) for column in zip(*times, strict=True))
+    return slow, fast
+
+
 def main() -> None:
     """Measure and print."""
     row = Row("dfc", threads.available(), "averaged")
     for name, (nudge, control) in SETTINGS.items():
         case = replace(CASE, nudge=nudge, control=control)
-        plain, closed = loop(case), work(case, row)
-        closed.step()
-        times = []
-        for _ in range(ROUNDS):
-            slow = seconds(plain.step)
-            time.sleep(0.3)  # so that no thread of PyTorch still spins
-            with limits(case, row):
-                times.append((slow, seconds(closed.step, REPEATS)))
-        slow, fast = (min(column) for column in zip(*times, strict=True))
+        closed = work(case, row)
+        slow, fast = beside(loop(case).step, closed.step, case, row)
         print(f"{name}, T {control.steps}: PyTorch loop {slow:.3g} s, closed form "
               f"{1e3 * fast:.3g} ms: {slow / fast:.0f} times"
               + (", which gave way to steps" if closed.gave_way() else ""), flush=True)
