@@ -75,7 +75,8 @@ def rows(*, quick: bool = False) -> list[Row]:
     one = [1] if most > 1 and not quick else []
     kinds = [("dfc", "euler", "none"), ("dfc", "fast", "none"), ("dfc", "averaged", "none"),
              ("dfc_ss", "euler", "none"), ("dfc_ssa", "none", "none"),
-             ("feedback", "euler", "noisy"), ("feedback", "none", "expected"),
+             ("feedback", "euler", "noisy"), ("feedback", "averaged", "noisy"),
+             ("feedback", "none", "expected"),
              ("bp", "none", "none"), ("dfa", "none", "none")]
     with_torch = _torch.installed()
     if with_torch:

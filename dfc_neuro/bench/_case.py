@@ -147,7 +147,7 @@ def operations(case: Case, row: Row) -> float | None:
     if row.method == "dfc_ss":
         return 2.0 * B * (T - 1) * (inner + control_)
     if row.method == "feedback":
-        return None if row.feedback == "expected" else 2.0 * B * (T - 1) * (inner + 2 * control_)
+        return None if row.integrator != "euler" else 2.0 * B * (T - 1) * (inner + 2 * control_)
     if row.method == "dfa":  # forward, update, targets of hidden layers
         return 2.0 * B * (2 * whole + control_ - n[-1] ** 2)
     if row.method == "dfc_ssa":  # forward, update, sweep, Q u; J_i W_i and J_i Q_i below the output

@@ -29,12 +29,14 @@ RATIOS: tuple[tuple[str, tuple[str, dict], tuple[str, dict]], ...] = (
     ("backprop with Adam / PyTorch backprop, default Adam", ("bp", {}), ("torch_bp", {})),
     ("backprop with Adam / PyTorch backprop, fused Adam", ("bp", {}),
      ("torch_bp", {"fused": True})),
-    ("noisy feedback update / expected one", ("feedback", {"feedback": "noisy"}),
-     ("feedback", {"feedback": "expected"})),
+    ("noisy feedback update by Euler's steps / linearised", ("feedback", {"integrator": "euler"}),
+     ("feedback", {"integrator": "averaged"})),
+    ("noisy feedback update by Euler's steps / expected one",
+     ("feedback", {"integrator": "euler"}), ("feedback", {"feedback": "expected"})),
     ("one thread / all, DFC by Euler steps", ("dfc", {"integrator": "euler", "threads": 1}),
      ("dfc", {"integrator": "euler"})),
-    ("one thread / all, noisy feedback update",
-     ("feedback", {"feedback": "noisy", "threads": 1}), ("feedback", {"feedback": "noisy"})),
+    ("one thread / all, noisy feedback update by Euler's steps",
+     ("feedback", {"integrator": "euler", "threads": 1}), ("feedback", {"integrator": "euler"})),
 )
 
 

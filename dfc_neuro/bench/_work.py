@@ -20,6 +20,7 @@ from dfc_neuro.rates.expected import expected_update
 from dfc_neuro.rates.layered import layered
 from dfc_neuro.rates.losses import cross_entropy
 from dfc_neuro.rates.network import forward
+from dfc_neuro.rates.noisy import noisy_update
 from dfc_neuro.rates.simulate import simulate
 from dfc_neuro.registry import get
 
@@ -106,7 +107,10 @@ def _feedback(case: Case, row: Row) -> Work:
 
     def noisy() -> list[Array]:
         fwd = forward(net, x)
-        return simulate(net, constants, fwd, np.zeros_like(fwd.r[-1]), rule=_rule("Q", scale),
+        rule = _rule("Q", scale)
+        if row.integrator == "averaged":
+            return noisy_update(net, constants, fwd, rule, seed=case.seed, threads=row.threads)
+        return simulate(net, constants, fwd, np.zeros_like(fwd.r[-1]), rule=rule,
                         seed=case.seed, threads=row.threads).dW
 
     learn = expected if row.feedback == "expected" else noisy
@@ -117,7 +121,7 @@ def exact(case: Case, row: Row) -> Array:
     """Return the float64 update that a row is held against.
 
     For DFC that is Euler's, but for fast stepping the exact solution; for the noisy feedback update
-    that with the same noise, for the expected one that of the recursion, for PyTorch's steps our
+    Euler's with the same noise, for the expected one that of the recursion, for PyTorch's steps our
     own.
     """
     if row.integrator == "fast":
@@ -128,7 +132,7 @@ def exact(case: Case, row: Row) -> Array:
         return flat(expected_update(
             net, case.feedback, forward(net, x), terms=0, threads=row.threads,
             noise_scale=max(case.feedback.sigma, SMALLEST_SCALE)).dQ)
-    integrator = "euler" if own == "dfc" else row.integrator
+    integrator = "euler" if own in ("dfc", "feedback") else row.integrator
     return work(case, Row(own, row.threads, integrator, row.feedback, "float64")).update()
 
 

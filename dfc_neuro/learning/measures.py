@@ -54,6 +54,8 @@ def epoch_metrics(trainer: Trainer, tally: Tally, diagnostics: list[str], sample
         out |= {name: counted[name] for name in trainer.TALLIED}
         if plan.averaged:
             out |= {"newton": float(tally.newton), "stepped": float(tally.stepped)}
+        if plan.linear_feedback:
+            out["feedback_stepped"] = float(tally.feedback_stepped)
     out |= trainer.held_out()
     phase = plan.control_phase()
     if phase is None or not diagnostics:

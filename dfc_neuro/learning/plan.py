@@ -100,6 +100,13 @@ class Plan:
             and phase.control.integrator == "averaged"
 
     @property
+    def linear_feedback(self) -> bool:
+        """Whether noise meets a linearised network in phases of feedback weights."""
+        return self.feedback == "learned" and any(
+            isinstance(one.phase, RatePhase) and one.phase.learn == "Q"
+            and one.phase.control.integrator == "averaged" for one in self.passes)
+
+    @property
     def epochs(self) -> int:
         return self.passes[-1].epoch if self.passes else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,13 +15,15 @@ from dfc_neuro.learning import traces
 from dfc_neuro.learning.plan import Pass, Phase, Plan, RatePhase
 from dfc_neuro.methods._step import Minibatch
 from dfc_neuro.optimisers._optimiser import Optimiser
+from dfc_neuro.rates import noisy
 from dfc_neuro.rates.expected import expected_update
 from dfc_neuro.rates.fixed_point import fixed_point
 from dfc_neuro.rates.losses import LOSSES, errors
-from dfc_neuro.rates.network import Network, forward
+from dfc_neuro.rates.network import Forward, Network, forward
 from dfc_neuro.rates.rules import apical_control_factor
 from dfc_neuro.rates.simulate import deviation, simulate
 
+log = logging.getLogger(__name__)
 Array = np.ndarray
 LARGEST_PARAMETER = 1000.0
 AT_ONCE = 500  # samples that are evaluated together
@@ -45,6 +48,7 @@ class Tally:
     neither: int = 0
     newton: int = 0
     stepped: int = 0
+    feedback_stepped: int = 0
 
 
 class Trainer:
@@ -62,6 +66,8 @@ class Trainer:
         self.tally = Tally()  # of the epoch at hand
         self._optimisers: dict[str, Optimiser] = {}
         self._stages: dict[str, str] = {}
+        self._linear_feedback = False  # whether the pass at hand does without steps of the network
+        self._said = False
         for kind in plan.optimisers:  # finds mistakes in the options before any work
             for stage in ("after", "before"):
                 self._optimiser(kind, stage)
@@ -151,12 +157,49 @@ class Trainer:
                                     threads=self.plan.threads)
             ascent = [net.dtype.type(factor) * dQ for dQ in found.dQ]
         else:
-            ascent = simulate(net, one.phase.control, fwd, np.zeros_like(fwd.r[-1]),
-                              rule=one.phase.rule, seed=seed, threads=self.plan.threads,
-                              bound=self.plan.bound).dW
+            ascent = self._noisy(one, fwd, seed, first=done == 0)
         trained = self.plan.layered.trained_feedback
         self.learn(one, done, [net.Q[i] for i in trained], [ascent[i] for i in trained])
         keep_within(one.phase.rule.bounds, [net.Q[i] for i in trained])
+
+    def _noisy(self, one: Pass, fwd: Forward, seed: int, first: bool) -> list[Array]:
+        """Return the noisy update of feedback weights.
+
+        The first minibatch of a pass is taken both by steps and, if the integrator is "averaged",
+        by the linearised network; where that makes too much of a difference the pass goes on in
+        steps.
+        """
+        net, plan, phase = self.net, self.plan, one.phase
+        assert isinstance(phase, RatePhase)
+
+        def steps() -> list[Array]:
+            self.tally.feedback_stepped += bool(one.epoch)
+            return simulate(net, phase.control, fwd, np.zeros_like(fwd.r[-1]), rule=phase.rule,
+                            seed=seed, threads=plan.threads, bound=plan.bound).dW
+
+        def linearised() -> list[Array]:
+            return noisy.noisy_update(net, phase.control, fwd, phase.rule, seed=seed,
+                                      threads=plan.threads)
+
+        if phase.control.integrator != "averaged":
+            return steps()
+        if not first:
+            if self._linear_feedback:
+                return linearised()
+            return steps()
+        self._linear_feedback = False
+        stepped = steps()
+        if noisy.applies(phase.rule, net, phase.control):
+            excess = relative_distance(linearised(), stepped)
+            self._linear_feedback = excess < noisy.TOLERANCE
+            why = f"would change an update by {excess:.1%} (allowed is {noisy.TOLERANCE:.0%})"
+        else:
+            why = "does not apply to this rule, or to so large a network"
+        if not self._linear_feedback and not self._said:
+            log.warning("phase %s: the closed form %s; feedback weights learn by time steps",
+                        phase.name, why)
+            self._said = True
+        return stepped
 
     def _solve_feedback(self, one: Pass, part: Split) -> None:
         """Put Q where training by the expected update would end, weight decay included."""
@@ -269,3 +312,10 @@ def keep_within(bounds: tuple[float, float] | None, weights: list[Array]) -> Non
     if bounds is not None:
         for w in weights:
             np.clip(w, bounds[0], bounds[1], out=w)
+
+
+def relative_distance(parts: list[Array], others: list[Array]) -> float:
+    """Return the distance of two updates relative to the size of the second, 0 if both are 0."""
+    apart, size = (float(np.sqrt(sum(np.vdot(a, a) for a in found)))
+                   for found in ([a - b for a, b in zip(parts, others, strict=True)], others))
+    return apart / size if apart else 0.0

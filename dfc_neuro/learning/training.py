@@ -84,7 +84,9 @@ def _epoch(writer: Writer, recorder: Recorder, trainer: Trainer, epoch: int,
            diagnostics: list[str], probe: Split) -> str:
     tally, trainer.tally = trainer.tally, Tally()
     found = measures.epoch_metrics(trainer, tally, diagnostics, probe)
-    for name in (*trainer.TALLIED, *(("newton", "stepped") if trainer.plan.averaged else ())):
+    plan = trainer.plan
+    for name in (*trainer.TALLIED, *(("newton", "stepped") if plan.averaged else ()),
+                 *(("feedback_stepped",) if plan.linear_feedback else ())):
         found.setdefault(name, float("nan"))
     if tally.stepped:
         log.warning("epoch %d: the closed form of the time average gave way to time steps in %d "
@@ -94,7 +96,7 @@ def _epoch(writer: Writer, recorder: Recorder, trainer: Trainer, epoch: int,
         writer.extend(f"metrics/{name}", [value], ("epoch",), _unit(name),
                       {"epoch": ([epoch], "1")})
     recorder.record(writer, epoch)
-    return f"test error {shown(trainer.plan, found['test_error'])}"
+    return f"test error {shown(plan, found['test_error'])}"
 
 
 def _before(writer: Writer, trainer: Trainer, diagnostics: list[str], probe: Split) -> None:

@@ -103,18 +103,39 @@ def _add(out, x, scale):
 
 
 @njit(**options)
+def _copy(out, x):
+    for i in range(x.size):
+        out[i] = out.dtype.type(x[i])
+
+
+@njit(**options)
+def _drawn(units, seed, sample, step, first, words, normals):
+    """Return two arrays with the normals of half of the units each."""
+    half = (units + 1) // 2
+    a, b = words[0, :half], words[1, :half]
+    x, y, bits = normals[0, :half], normals[1, :half], normals[2, :half].view(np.int32)
+    _words(_U(seed), _U(sample), _U(step), _U(first), a, b)
+    _normals(a, b, bits, x, y)
+    return x, y[:units - half]
+
+
+@njit(**options)
+def normals_of(out, seed, sample, step, first, words, normals):
+    """Fill out with the N(0, 1) of one sample, step and layer; see :func:`add_normals`."""
+    x, y = _drawn(out.size, seed, sample, step, first, words, normals)
+    _copy(out[:x.size], x)
+    _copy(out[x.size:], y)
+
+
+@njit(**options)
 def add_normals(out, units, scale, seed, samples, step, first, words, normals):
     """Add scale * N(0, 1) to a block out (samples * units), keyed by sample, step and unit.
 
     `first` is the number of the block's first unit; `words` (2, m) of uint32 and `normals` (3, m)
     of float32 are scratch, 2 m >= units + 1.
     """
-    half = (units + 1) // 2
-    a, b = words[0, :half], words[1, :half]
-    x, y, bits = normals[0, :half], normals[1, :half], normals[2, :half].view(np.int32)
     for row in range(samples.size):
-        _words(_U(seed), _U(samples[row]), _U(step), _U(first), a, b)
-        _normals(a, b, bits, x, y)
-        at = row * units
-        _add(out[at:at + half], x, scale)
-        _add(out[at + half:at + units], y[:units - half], scale)
+        x, y = _drawn(units, seed, samples[row], step, first, words, normals)
+        here = out[row * units:(row + 1) * units]
+        _add(here[:x.size], x, scale)
+        _add(here[x.size:], y, scale)

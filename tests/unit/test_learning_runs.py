@@ -240,6 +240,28 @@ def test_time_steps_in_the_place_of_the_closed_form_are_counted_and_said(
     assert (said in caplog.text) == bool(stepped)
 
 
+@pytest.mark.parametrize(("noise", "stepped"), [(1e-4, 2), (0.5, 10)])
+def test_feedback_weights_learn_without_steps_where_the_noise_is_small(
+        data, tmp_path, caplog, noise, stepped):
+    """Two passes an epoch of 5 minibatches, the first of which is taken in both ways.
+
+    The noise is the same, so weights are nearly the same, or the same.
+    """
+    keys = {"method": "dfc_ssa", "schedule.epochs": 1, "phases.feedback.noise": noise,
+            "record": {"epochs": {"what": ["loss"]}}, **SGD}
+    found = run(data / "tiny.toml", out=tmp_path / "x.h5", progress=False,
+                keys={**keys, "phases.feedback.numerics.integrator": "averaged"})
+    exact = run(data / "tiny.toml", out=tmp_path / "y.h5", progress=False, keys=keys)
+    assert found.metrics["feedback_stepped"].values[-1] == stepped
+    assert "feedback_stepped" not in exact.metrics
+    said = "phase feedback: the closed form would change an update by "
+    assert caplog.text.count(said) == (stepped == 10)
+    for name in ("Q1", "W1"):
+        a, b = found.weights[name].values, exact.weights[name].values
+        assert (np.array_equal(a, b) if stepped == 10
+                else 0 < np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(b))
+
+
 def test_parameters_out_of_bounds_stop_the_run(data, tmp_path):
     with pytest.raises(NumericalError, match=r"W\d has left the bound 1000 .*in phase 'control' of "
                                              r"epoch 1: lower optimisers.W.lr"):
