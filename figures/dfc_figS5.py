@@ -20,7 +20,9 @@ METHODS = {"dfc": ("DFC", plot.BLUE), "dfc_ss": ("DFC-SS", plot.ORANGE),
 
 def make(results):
     """Return the figure, 175 mm wide: a row a task, a line a run, dashed where Q is fixed."""
-    runs = [(run.protocol, run) for run in results["runs"]]
+    runs = sorted(((run.protocol, run) for run in results["runs"]), key=lambda one: (
+        list(METHODS).index(one[0]["method"]) if one[0]["method"] in METHODS else len(METHODS),
+        one[0].get("feedback") == "fixed"))
     shown = [c for c in COLUMNS if any(held["variables"]["column"] == c for held, _ in runs)]
     fig = Figure(figsize=(6.9, 0.5 + 1.5 * len(shown)), layout="constrained")
     axes = fig.subplots(len(shown), len(PANELS), sharex="row", squeeze=False)
