@@ -62,6 +62,8 @@ def circuit_of(case: Case, protocol: RecordingProtocol) -> Circuit:
 
     Keys of the circuit that the protocol sets come last.
     """
+    from dfc_neuro.rates.layered import chain
+
     assert protocol.circuit is not None
     own = protocol.circuit
     table = expand({**own.source, "layers": list(case.net.sizes)}, own.label)
@@ -77,7 +79,13 @@ def circuit_of(case: Case, protocol: RecordingProtocol) -> Circuit:
         use |= {"alpha": control.alpha, "k_p": control.k_p, "tau_u": "1 second"}
     for key, value in protocol.set.items():
         dotted.put(table, key, value, f"{protocol.label}: set.{key}")
-    return build_circuit(table, own.path, own.label)
+    circuit = build_circuit(table, own.path, own.label)
+    found = chain(circuit)
+    if found.skips:
+        raise ProtocolError(f"{own.label}: projections.{found.weights[-1]}", "is a skip "
+                            "projection; a reference case has the weights of a chain of layers",
+                            "leave it out")
+    return circuit
 
 
 def _seconds(value: float) -> str:

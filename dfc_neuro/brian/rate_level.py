@@ -99,8 +99,8 @@ def _built(network: Network, x: Array, target: Array, cells: Sequence[Cell],
     sizes = dict(zip(("input", *layers), network.sizes, strict=True))
     sizes["control"] = network.sizes[-1]
     below = ["input", *layers]
-    links = [dense(f"W{i}", below[i - 1], "rate", layer, "basal", network.W[i - 1])
-             for i, layer in enumerate(layers, 1)]
+    links = [dense(name, below[j], "rate", below[i + 1], "basal", w)
+             for name, (i, j), w in zip(network.names, network.links, network.W, strict=True)]
     read, = controller.reads
     links.append(one_to_one("read", below[-1], "rate", "control", read, sizes["control"]))
     links += [dense(f"Q{i}", "control", "u", layer, "apical", network.Q[i - 1])

@@ -31,12 +31,15 @@ def angle(a: Array, b: Array) -> Array:
     return np.degrees(2.0 * np.arctan2(apart, together))
 
 
-def update_angles(update: Update, reference: Update) -> dict[str, float]:
-    """Return the angles of two updates in degrees: of each W and b, and of all ("network")."""
+def update_angles(names: list[str], update: Update, reference: Update) -> dict[str, float]:
+    """Return the angles of two updates in degrees: of each W and b, and of all ("network").
+
+    `names` are those of W.
+    """
     found = {"network": float(angle(update.flat()[None], reference.flat()[None])[0])}
-    for i, (W, b, V, c) in enumerate(
-            zip(update.dW, update.db, reference.dW, reference.db, strict=True), start=1):
-        found[f"W{i}"] = float(angle(W[None], V[None])[0])
+    for name, W, V in zip(names, update.dW, reference.dW, strict=True):
+        found[name] = float(angle(W[None], V[None])[0])
+    for i, (b, c) in enumerate(zip(update.db, reference.db, strict=True), start=1):
         found[f"b{i}"] = float(angle(b[None], c[None])[0])
     return found
 

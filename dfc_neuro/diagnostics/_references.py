@@ -28,9 +28,9 @@ class AnalyticState:
     r: list[Array]
 
 
-def outer_mean(post: list[Array], pre: list[Array]) -> Update:
-    """Return dW_i = mean_b post_i pre_i^T and db_i = mean_b post_i."""
-    return Update([p.T @ r / len(r) for p, r in zip(post, pre, strict=True)],
+def outer_mean(net: Network, post: list[Array], pre: list[Array]) -> Update:
+    """Return dW = mean_b post_i pre_j^T of each W, from r_j to layer i; db_i = mean_b post_i."""
+    return Update([post[i].T @ pre[j] / len(pre[j]) for i, j in net.links],
                   [p.mean(axis=0) for p in post])
 
 
@@ -73,7 +73,7 @@ def minimum_norm(net: Network, fwd: Forward, delta: Array, gamma: float = 0.0, *
     targets = minimum_norm_targets(J or jacobian(net, fwd), delta, gamma)
     if nonlinear:
         targets = rate_difference(net, fwd.v, targets)
-    return outer_mean(targets, fwd.presynaptic)
+    return outer_mean(net, targets, fwd.presynaptic)
 
 
 def gauss_newton(net: Network, fwd: Forward, delta: Array, gamma: float = 0.0, *,
@@ -81,7 +81,7 @@ def gauss_newton(net: Network, fwd: Forward, delta: Array, gamma: float = 0.0, *
     """Return the Gauss-Newton update of all weights and biases, sample by sample, averaged.
 
     dtheta = mean_b J_W^T (J_W J_W^T + gamma I)^-1 delta, J_W = d r_L / d(all W and b); its Gram
-    matrix is sum_i (|r_{i-1}|^2 + 1) J_i J_i^T.
+    matrix is sum_i (|r_{i-1}|^2 + 1) J_i J_i^T, with all rates that a layer reads.
 
     Parameters
     ----------
@@ -89,9 +89,12 @@ def gauss_newton(net: Network, fwd: Forward, delta: Array, gamma: float = 0.0, *
         As for :func:`minimum_norm`.
     """
     J = J or jacobian(net, fwd)
-    weights = [(r * r).sum(axis=1) + 1.0 for r in fwd.presynaptic]
+    norms = [(r * r).sum(axis=1) for r in fwd.presynaptic]
+    weights = [norm + 1.0 for norm in norms]
+    for i, j in net.skips:
+        weights[i] += norms[j]
     y = solve_gram(gram(J, weights), delta[:, :, None], gamma)
-    return outer_mean([(J_i.swapaxes(1, 2) @ y)[:, :, 0] for J_i in J], fwd.presynaptic)
+    return outer_mean(net, [(J_i.swapaxes(1, 2) @ y)[:, :, 0] for J_i in J], fwd.presynaptic)
 
 
 def analytic_state(net: Network, fwd: Forward, delta: Array, alpha: float) -> AnalyticState:
@@ -130,6 +133,8 @@ def analytic_update(net: Network, fwd: Forward, state: AnalyticState, *, nonline
     """
     pre = [fwd.x, *(controlled or state.r)[:-1]]
     if not nonlinear:
-        return outer_mean(state.delta_v, pre)
-    basal = [r @ W.T + b for r, W, b in zip(pre, net.W, net.b, strict=True)]
-    return outer_mean(rate_difference(net, basal, state.delta_v), pre)
+        return outer_mean(net, state.delta_v, pre)
+    basal = [r @ W.T + b for r, W, b in zip(pre, net.W[:net.depth], net.b, strict=True)]
+    for (i, j), W in zip(net.skips, net.W[net.depth:], strict=True):
+        basal[i] += pre[j] @ W.T
+    return outer_mean(net, rate_difference(net, basal, state.delta_v), pre)

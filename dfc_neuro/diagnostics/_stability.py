@@ -36,8 +36,9 @@ def matrices(net: Network, state: Forward, *, alpha: float, k_p: float,
     Q = stack(net.Q)
     edges = np.cumsum([0, *net.sizes[1:]])
     J_hat = np.zeros((B, N, N))
-    for i in range(1, net.depth):
-        J_hat[:, edges[i]:edges[i + 1], edges[i - 1]:edges[i]] = net.W[i] * gain[i - 1][:, None, :]
+    for W, (i, j) in zip(net.W, net.links, strict=True):
+        if j:
+            J_hat[:, edges[i]:edges[i + 1], edges[j - 1]:edges[j]] = W * gain[j - 1][:, None, :]
     soma = (np.eye(N) - J_hat) / tau
     J_bar, J_L0 = np.concatenate(J, axis=2), np.zeros((B, n_L, N))
     J_L0[:, :, edges[-2]:] = J[-1]
@@ -62,11 +63,35 @@ def leading(matrix: Array) -> Array:
     return np.linalg.eigvals(matrix).real.max(axis=1)
 
 
+def _by_filters(net: Network, state: Forward) -> list[Array]:
+    """Return the parts of sum_i J_i Q_i that pass L, ..., 1 somata, a list of (B, n_L, n_L).
+
+    In a chain they are the J_i Q_i; with skip projections a layer has paths of several lengths.
+    """
+    if not net.skips:
+        return [J @ Q for J, Q in zip(jacobian(net, state), net.Q, strict=True)]
+    slope, n_L = slopes(net, state), net.sizes[-1]
+    paths: list[Array | None] = [None] * net.depth  # J_i over paths of so many somata
+    paths[-1] = slope[-1][:, :, None] * np.eye(n_L)
+    found = []
+    for _ in range(net.depth):
+        found.append(sum((J @ Q for J, Q in zip(paths, net.Q, strict=True) if J is not None),
+                         np.zeros((len(state.x), n_L, n_L))))
+        longer: list[Array | None] = [None] * net.depth
+        for W, (i, j) in zip(net.W, net.links, strict=True):
+            if j and paths[i] is not None:
+                step = paths[i] @ W * slope[j - 1][:, None, :]
+                longer[j - 1] = step if longer[j - 1] is None else longer[j - 1] + step
+        paths = longer
+    return found[::-1]
+
+
 def _reduced(M: list[Array], *, alpha: float, k_p: float, tau: float) -> Array:
     """Return the companion matrices (B, (L + 1) n_L, same) in z = 1 + tau s, s an eigenvalue.
 
     The somata of layer i reach the output through L - i + 1 low-pass filters, so an eigenvalue
-    s of the whole satisfies [(s + alpha) z^L + (1 + k_p s) sum_i z^(i-1) J_i Q_i] u = 0.
+    s of the whole satisfies [(s + alpha) z^L + (1 + k_p s) sum_i z^(i-1) M_i] u = 0; M_i is
+    J_i Q_i, or what else passes as many filters.
     """
     B, n_L, L = len(M[0]), M[0].shape[1], len(M)
     coefficient = np.zeros((L + 2, B, n_L, n_L))
@@ -104,7 +129,7 @@ def leading_eigenvalues(net: Network, state: Forward, *, alpha: float, k_p: floa
     if L * n_L > N:
         return {name: leading(A) for name, A in
                 matrices(net, state, alpha=alpha, k_p=k_p, tau=tau).items()}
-    M = [J @ Q for J, Q in zip(jacobian(net, state), net.Q, strict=True)]
+    M = _by_filters(net, state)
     found = {}
     for name, gain in (("A_I", 0.0), ("A_PI", k_p)):
         z = np.linalg.eigvals(_reduced(M, alpha=alpha, k_p=gain, tau=tau)).real.max(axis=1)

@@ -10,4 +10,4 @@ from dfc_neuro.rates.network import backprop
 def measure(state: Snapshot) -> dict[str, float]:
     """Return the angle of each W and b, and of all of them ("network")."""
     update = state.need_update("angle_bp")
-    return update_angles(update, backprop(state.net, state.fwd, state.delta))
+    return update_angles(state.net.names, update, backprop(state.net, state.fwd, state.delta))

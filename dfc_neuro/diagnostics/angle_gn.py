@@ -10,5 +10,5 @@ from dfc_neuro.diagnostics._snapshot import Snapshot
 def measure(state: Snapshot) -> dict[str, float]:
     """Return the angle of each W and b, and of all of them ("network")."""
     update = state.need_update("angle_gn")
-    return update_angles(update, gauss_newton(state.net, state.fwd, state.delta, state.gamma,
-                                              J=state.jacobian))
+    return update_angles(state.net.names, update, gauss_newton(
+        state.net, state.fwd, state.delta, state.gamma, J=state.jacobian))

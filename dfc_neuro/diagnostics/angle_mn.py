@@ -11,5 +11,5 @@ def measure(state: Snapshot) -> dict[str, float]:
     """Return the angle of each W and b, and of all of them ("network")."""
     update = state.need_update("angle_mn")
     delta = state.delta / state.target_stepsize if state.nonlinear else state.delta
-    return update_angles(update, minimum_norm(state.net, state.fwd, delta, state.gamma,
-                                              nonlinear=state.nonlinear, J=state.jacobian))
+    return update_angles(state.net.names, update, minimum_norm(
+        state.net, state.fwd, delta, state.gamma, nonlinear=state.nonlinear, J=state.jacobian))

@@ -23,5 +23,5 @@ def measure(state: Snapshot) -> dict[str, float]:
         (v,) = state.need_final("angle_ssa", "v")
         controlled = [NONLINEARITIES[name].phi(a)
                       for name, a in zip(state.net.nonlinearities, v, strict=True)]
-    return update_angles(update, analytic_update(
+    return update_angles(state.net.names, update, analytic_update(
         state.net, state.fwd, steady, nonlinear=state.nonlinear, controlled=controlled))

@@ -38,5 +38,6 @@ def ratio(J: Array, r: Array, dW: Array, tolerance: float = 1e-12) -> float:
 def measure(state: Snapshot) -> dict[str, float]:
     """Return the ratio for each W."""
     update = state.need_update("nullspace")
-    return {f"W{i}": ratio(J, r, dW) for i, (J, r, dW) in
-            enumerate(zip(state.jacobian, state.fwd.presynaptic, update.dW, strict=True), start=1)}
+    net, rates = state.net, state.fwd.presynaptic
+    return {name: ratio(state.jacobian[i], rates[j], dW) for name, (i, j), dW in
+            zip(net.names, net.links, update.dW, strict=True)}

@@ -86,10 +86,12 @@ def inherited(table: dict[str, Any], path: Path, label: str,
     if base["kind"] != table["kind"]:
         raise ProtocolError(where, f"'{name}' is of kind '{base['kind']}', this file is "
                                    f"'{table['kind']}'")
-    whens = [*base.get("when", []), *table.get("when", [])]
+    whens = [part["when"] for part in (base, table) if "when" in part]
     result = dotted.merged(base, copy.deepcopy(table))
     result.pop("extends", None)
-    return result | ({"when": whens} if whens else {})
+    if all(isinstance(part, list) for part in whens) and whens:
+        result["when"] = [when for part in whens for when in part]
+    return result
 
 
 def _own_keys(kind: str) -> set[str]:
@@ -148,7 +150,8 @@ def _set(table: dict[str, Any], key: str, value: Any, where: str) -> None:
                                 for n, entry in _table(table, "plastic").items()}
         dotted.put(table, key, value, where)
     elif root in (*MODEL_ROOTS, *CELL_ROOTS, "layers") and (rest or root == "layers"):
-        table["set"] = {**dotted.flat(_table(table, "set")), key: value}
+        others = {k: v for k, v in dotted.flat(_table(table, "set")).items() if k != key}
+        table["set"] = {**others, key: value}  # last, for what is set later wins
     else:
         known = own | variables | set(MODEL_ROOTS) | {"layers"}
         raise ProtocolError(where, f"unknown key '{key}'", near(root, known))
@@ -186,6 +189,8 @@ def _changed(table: dict[str, Any], label: str, keys: Mapping[str, Any],
             for key, value in dotted.flat(when["set"]).items():
                 if key not in user:
                     _set(table, key, value, f"{where}: {key}")
+    for key, value in user.items():  # again: they win over a table that holds them, too
+        _set(table, key, value, f"--set {key}")
     return table
 
 

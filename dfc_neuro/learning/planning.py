@@ -33,7 +33,12 @@ def _phase(protocol: LearningProtocol, name: str, table: PhaseTable) -> RatePhas
     assert own.circuit is not None
     net = layered(own.circuit)
     dt = net.in_tau_u(own.numerics.dt, f"{where}: numerics.dt")
-    closed = table.learn == "W" and protocol.method == "dfc"
+    closed = table.learn == "W" and protocol.method == "dfc" and not net.skips
+    if own.numerics.integrator == "averaged" and net.skips and table.learn == "W" \
+            and protocol.method == "dfc":
+        raise EngineError(f"{where}.numerics.integrator", "'averaged' is known for chains of "
+                          "layers, and the circuit has skip projections",
+                          "write euler or fast, or leave it out")
     integrator = own.numerics.integrator or ("averaged" if closed else "euler")
     length = float(table.steps) if table.steps is not None else (table.duration or 0.0) / dt
     if not 2 <= round(min(length, MOST_STEPS + 1)) <= MOST_STEPS:
@@ -143,6 +148,10 @@ def make_plan(protocol: LearningProtocol, seed: int) -> Plan:
                 and isinstance(phase, RatePhase) and phase.rule.bounds:
             raise EngineError(f"{label}: feedback", "'fixed_point' solves for weights without "
                               "bounds, and the rule has some", 'set feedback = "learned"')
+    if net.skips and protocol.feedback in ("expected", "fixed_point"):
+        raise EngineError(f"{label}: feedback", f"'{protocol.feedback}' is known for chains of "
+                          "layers, and the circuit has skip projections",
+                          "write learned, fixed or random")
     dataset = get("datasets", protocol.data["name"], f"{label}: data.name").load(
         dict(protocol.data), seed, f"{label}: data")
     check_sizes(dataset, net.sizes, f"{label}: layers")

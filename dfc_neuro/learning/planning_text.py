@@ -73,6 +73,10 @@ def text_layers(circuit: Circuit, brian: Brian) -> Layered:
     nonlinearity of the rate level, there is none.
     """
     found = chain(circuit)
+    if found.skips:
+        raise EngineError(f"{circuit.label}: projections.{found.weights[-1]}", "is a skip "
+                          "projection, which learns on the rate engine only",
+                          "leave it out, or run the circuit in a recording protocol")
     names = []
     for name in found.populations[1:]:
         rates = response(circuit.cells[name], PROBES, brian.dt, brian.method)

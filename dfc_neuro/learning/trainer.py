@@ -128,12 +128,10 @@ class Trainer:
     def _learn_forward(self, one: Pass, part: Split, seed: int, done: float) -> None:
         batch, loss = self.minibatch(one.phase, part, seed)
         step = self.plan.method.update(batch)
-        trained = self.plan.layered.trained_forward
-        self.learn(one, done,
-                   [part[i] for part in (self.net.W, self.net.b) for i in trained],
-                   [part[i] for part in (step.update.dW, step.update.db) for i in trained])
+        self.learn(one, done, self._trained_forward(self.net.W, self.net.b),
+                   self._trained_forward(step.update.dW, step.update.db))
         assert isinstance(one.phase, RatePhase)
-        keep_within(one.phase.rule.bounds, [self.net.W[i] for i in trained])
+        keep_within(one.phase.rule.bounds, self._trained_forward(self.net.W, []))
         if not one.epoch:
             return
         tally, weight = self.tally, 1 if self.plan.as_published else len(part)
@@ -146,6 +144,11 @@ class Trainer:
         tally.neither += step.neither
         tally.newton += step.newton
         tally.stepped += step.stepped
+
+    def _trained_forward(self, W: list[Array], b: list[Array]) -> list[Array]:
+        """Return those of W, then those of b, that learn."""
+        layered = self.plan.layered
+        return [W[i] for i in layered.trained_forward] + [b[i] for i in layered.trained_biases if b]
 
     def _learn_feedback(self, one: Pass, part: Split, seed: int, done: float) -> None:
         net = self.net
@@ -194,7 +197,7 @@ class Trainer:
             self._linear_feedback = excess < noisy.TOLERANCE
             why = f"would change an update by {excess:.1%} (allowed is {noisy.TOLERANCE:.0%})"
         else:
-            why = "does not apply to this rule, or to so large a network"
+            why = "does not apply to this rule, to skip projections, or to so large a network"
         if not self._linear_feedback and not self._said:
             log.warning("phase %s: the closed form %s; feedback weights learn by time steps",
                         phase.name, why)
@@ -214,21 +217,18 @@ class Trainer:
             net.Q[i][...] = found.Q[i]
 
     def _check(self, one: Pass) -> None:
-        for name in ("W", "b", "Q"):
-            for i, part in enumerate(getattr(self.net, name)):
-                if not np.abs(part).max() <= LARGEST_PARAMETER:
-                    raise NumericalError(
-                        f"{name}{i + 1} has left the bound {LARGEST_PARAMETER:g} (or is not "
-                        f"finite) in phase '{one.phase.name}' of epoch {one.epoch}: lower "
-                        f"optimisers.{'Q' if name == 'Q' else 'W'}.lr")
+        for name, part in self.net.named().items():
+            if not np.abs(part).max() <= LARGEST_PARAMETER:
+                raise NumericalError(
+                    f"{name} has left the bound {LARGEST_PARAMETER:g} (or is not "
+                    f"finite) in phase '{one.phase.name}' of epoch {one.epoch}: lower "
+                    f"optimisers.{'Q' if name.startswith('Q') else 'W'}.lr")
 
     def save(self) -> dict[str, object]:
         """Return all that a resumed run needs."""
         state: dict[str, object] = {"done": self.done}
         state |= {f"tally/{name}": value for name, value in vars(self.tally).items()}
-        for name in ("W", "b", "Q"):
-            for i, part in enumerate(getattr(self.net, name)):
-                state[f"{name}{i + 1}"] = part
+        state |= self.net.named()
         for kind, optimiser in self._optimisers.items():
             state[f"{kind}/stage"] = self._stages[kind]
             state |= optimiser.save(f"optimiser/{kind}")
@@ -238,12 +238,11 @@ class Trainer:
         """Go on where `save` was called."""
         self.done = int(state["done"])
         self.tally = Tally(**{name: state[f"tally/{name}"] for name in vars(Tally())})
-        for name in ("W", "b", "Q"):
-            for i, part in enumerate(getattr(self.net, name)):
-                part[...] = state[f"{name}{i + 1}"]
-        net, layered = self.net, self.plan.layered
-        parts = {"W": [p[i] for p in (net.W, net.b) for i in layered.trained_forward],
-                 "Q": [net.Q[i] for i in layered.trained_feedback]}
+        net = self.net
+        for name, part in net.named().items():
+            part[...] = state[name]
+        parts = {"W": self._trained_forward(net.W, net.b),
+                 "Q": [net.Q[i] for i in self.plan.layered.trained_feedback]}
         for kind in self.plan.optimisers:
             self._optimiser(kind, str(state[f"{kind}/stage"])).restore(
                 f"optimiser/{kind}", state, parts[kind])

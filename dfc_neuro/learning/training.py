@@ -73,10 +73,8 @@ def train(plan: Plan, writer: Writer, progress: bool | Callable[[int, int], obje
             if time.monotonic() - saved > CHECKPOINT_EVERY:
                 writer.checkpoint(trainer.save())
                 saved = time.monotonic()
-    for name in ("W", "b", "Q"):
-        for i, part in enumerate(getattr(trainer.net, name)):
-            dims = ("post",) if name == "b" else ("post", "pre")
-            writer.put(f"weights/{name}{i + 1}", part, dims, "1")
+    for name, part in trainer.net.named().items():
+        writer.put(f"weights/{name}", part, ("post", "pre")[:part.ndim], "1")
     return _final(writer, trainer)
 
 

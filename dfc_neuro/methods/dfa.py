@@ -17,5 +17,6 @@ def update(batch: Minibatch) -> Step:
     factor = net.dtype.type(2.0 / len(delta))
     targets = [delta @ Q.T * slope for Q, slope in
                zip(net.Q[:-1], slopes(net, fwd)[:-1], strict=True)] + [delta]
-    dW = [factor * (g.T @ r) for g, r in zip(targets, fwd.presynaptic, strict=True)]
+    pre = fwd.presynaptic
+    dW = [factor * (targets[i].T @ pre[j]) for i, j in net.links]
     return Step(Update(dW, [factor * g.sum(axis=0) for g in targets]), converged=len(delta))

@@ -32,7 +32,7 @@ def update(batch: Minibatch) -> Step:
 def _averaged(batch: Minibatch) -> Step | None:
     net, fwd, control = batch.net, batch.fwd, batch.control
     if not (applies(batch.rule) or batch.rule.by_synapse) or control.sigma or control.sigma_output \
-            or net.sizes[-1] > OUTPUTS:
+            or net.sizes[-1] > OUTPUTS or net.skips:
         return None
     mean = time_average(net, control, fwd, batch.delta, threads=batch.threads)
     if not mean.estimate < TOLERANCE:

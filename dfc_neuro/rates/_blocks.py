@@ -1,7 +1,9 @@
 """What every rule's kernel shares: one step of the network, and sums of outer products.
 
 Blocks of S samples are flat: layer i (from 0) of a block lies at ``S * first[i]`` as (S, n_i);
-W_i at ``w_first[i]`` as (n_i, n_{i-1}), Q_i at ``n_L * first[i]`` as (n_i, n_L).
+W_i at ``w_first[i]`` as (n_i, n_{i-1}), Q_i at ``n_L * first[i]`` as (n_i, n_L).  A row of
+``skips`` is a skip projection: its layer (from 0), the number j of the rates r_j that it reads,
+and where its weights (n_i, n_j) lie.
 """
 
 from __future__ import annotations
@@ -33,6 +35,17 @@ def offsets(sizes):
         first[i + 1] = first[i] + sizes[i + 1]
         w_first[i + 1] = w_first[i] + sizes[i + 1] * sizes[i]
     return first, w_first
+
+
+@njit(**options)
+def reads_input(depth, skips):
+    """Return whether each layer reads the input, (L,)."""
+    found = np.zeros(depth, np.bool_)
+    found[0] = True
+    for s in range(skips.shape[0]):
+        if skips[s, 1] == 0:
+            found[skips[s, 0]] = True
+    return found
 
 
 @njit(**options)
@@ -69,8 +82,8 @@ def add_noise(out, units, scale, kind, noise, t, first, seed, sample, words, nor
 
 
 @njit(**options)
-def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, apical, dr, held,
-                 drive, constants, flags, noise, t, seed, sample, words, normals):
+def network_step(sizes, first, w_first, skips, codes, W, Q, v0, r0, used, x, basal, apical, dr,
+                 held, drive, constants, flags, noise, t, seed, sample, words, normals):
     """Advance every layer by one step: ascending with instant transmission, else descending."""
     depth, S, n_L = codes.size, sample.size, sizes[-1]
     k, k_A = constants[3], constants[4]
@@ -90,6 +103,12 @@ def network_step(sizes, first, w_first, codes, W, Q, v0, r0, used, x, basal, api
         if i > 0:
             multiply(dr[S * first[i - 1]:lo], W[w_first[i]:w_first[i + 1]], basal[lo:hi],
                      S, sizes[i], n)
+        for s in range(skips.shape[0]):
+            j, at = skips[s, 1], skips[s, 2]
+            if skips[s, 0] == i and j > 0:  # the input does not deviate
+                multiply(dr[S * first[j - 1]:S * first[j]], W[at:at + n * sizes[j]],
+                         drive[:S * n], S, sizes[j], n)
+                add(basal[lo:hi], drive[:S * n])
         if second:
             advance_linearly(x[lo:hi], here, basal[lo:hi], held[lo:hi], k, constants[8])
         else:
@@ -162,11 +181,11 @@ def weigh(sizes, first, S, held, rows, count, post, weight):
 
 
 @njit(**options)
-def flush(sizes, first, w_first, S, held, rows, slots, terms, sums, feedback, post, pre,
-          input_sum, scratch, dW, db):
+def flush(sizes, first, w_first, skips, from_input, S, held, rows, slots, terms, sums, feedback,
+          w_size, post, pre, input_sum, scratch, dW, db):
     """Add the products of `held` states to the sums over time."""
     depth, n_L, filled = sizes.size - 1, sizes[-1], held * S
-    size = n_L * first[depth] if feedback else w_first[depth]
+    size = n_L * first[depth] if feedback else w_size
     for i in range(depth):
         n = sizes[i + 1]
         base = slots[0] * rows * first[i]
@@ -176,8 +195,9 @@ def flush(sizes, first, w_first, S, held, rows, slots, terms, sums, feedback, po
                 total = db[a * first[depth] + first[i]:a * first[depth] + first[i + 1]]
                 for row in range(filled):
                     add(total, factor[row * n:(row + 1) * n])
-            if i == 0 and not feedback:  # the input is constant: its product comes at the end
-                total = input_sum[a * S * n:(a + 1) * S * n]
+            if from_input[i] and not feedback:  # that is constant: its product comes at the end
+                at = slots[0] * S * first[i] + a * S * n
+                total = input_sum[at:at + S * n]
                 for h in range(held):
                     add(total, factor[h * S * n:(h + 1) * S * n])
         if i == 0 and not feedback:
@@ -189,3 +209,24 @@ def flush(sizes, first, w_first, S, held, rows, slots, terms, sums, feedback, po
             at = terms[j, 0] * size + out_first
             add_outer(post[base + terms[j, 1] * rows * n:], pre[below + terms[j, 2] * rows * m:],
                       filled, n, m, scratch, dW[at:at + n * m])
+    for s in range(0 if feedback else skips.shape[0]):
+        i, source = skips[s, 0], skips[s, 1]
+        if source > 0:
+            n, m = sizes[i + 1], sizes[source]
+            base, below = slots[0] * rows * first[i], slots[1] * rows * first[source - 1]
+            for j in range(terms.shape[0]):
+                at = terms[j, 0] * size + skips[s, 2]
+                add_outer(post[base + terms[j, 1] * rows * n:],
+                          pre[below + terms[j, 2] * rows * m:], filled, n, m, scratch,
+                          dW[at:at + n * m])
+
+
+@njit(**options)
+def add_input(sizes, first, i, w_at, w_size, S, count, terms, input_sum, factors, scratch, dW):
+    """Add the products of layer i and the input, whose weights begin at `w_at`, over all time."""
+    n, m = sizes[i + 1], sizes[0]
+    base = count * S * first[i]
+    for j in range(terms.shape[0]):
+        at = terms[j, 0] * w_size + w_at
+        add_outer(input_sum[base + terms[j, 1] * S * n:], factors[terms[j, 2] * S * m:], S, n, m,
+                  scratch, dW[at:at + n * m])

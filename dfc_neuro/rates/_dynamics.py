@@ -13,12 +13,13 @@ from numba import njit
 from dfc_neuro.rates._blocks import (
     CHUNK,
     NARROW_CHUNK,
-    add_outer,
+    add_input,
     add_states,
     flush,
     multiply,
     network_step,
     offsets,
+    reads_input,
     settle,
     store,
     weigh,
@@ -86,8 +87,8 @@ def collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical,
 
 
 @njit(**options)
-def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, constants, flags, noise,
-             seed, p, dW, db, end, trace, trouble):
+def dynamics(sizes, skips, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, constants, flags,
+             noise, seed, p, dW, db, end, trace, trouble):
     """Run one block through a phase of control and sum a rule's factors over it.
 
     Steps of second order begin at the control just after the first error, u = k_p e.  For them
@@ -98,6 +99,8 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
     ----------
     sizes, codes : int64 (L + 1,), (L,)
         n_0..n_L and the numbers of the nonlinearities.
+    skips : int64 (K, 3)
+        Layer (from 0) and source r_j of each skip projection, and where its weights begin in W.
     W, Q, corrector : flat weights; (I + g Q_L)^-1 g Q_L for steps of second order, else empty.
     x0 : (S * n_0,)
         Input.
@@ -129,6 +132,7 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
     bound = constants[7]
     first, w_first = offsets(sizes)
     total, widest = first[depth], sizes[1:].max()
+    from_input = reads_input(depth, skips)
     F = W.dtype
 
     u, x, basal, apical = end[:4]
@@ -160,7 +164,8 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
     rows = chunk * S if learn else 0
     post = np.empty(POST_SLOTS * rows * total, F)
     pre = np.empty(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
-    input_sum = np.zeros(POST_SLOTS * S * sizes[1] if learn and not FEEDBACK else 0, F)
+    summed = 0 if not learn or FEEDBACK else total if from_input[1:].any() else sizes[1]
+    input_sum = np.zeros(POST_SLOTS * S * summed, F)
     scratch = np.empty(max(widest * sizes.max(), 1) if learn else 0, F)
     terms, sums = PRODUCTS, np.array(SUMS)
     slots = (POST_SLOTS, PRE_SLOTS)
@@ -190,13 +195,13 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
                 weigh(sizes, first, S, held, rows, POST_SLOTS, post, weight)
             held += 1
         if held == chunk or (held > 0 and last):
-            flush(sizes, first, w_first, S, held, rows, slots, terms, sums, FEEDBACK, post,
-                  pre, input_sum, scratch, dW, db)
+            flush(sizes, first, w_first, skips, from_input, S, held, rows, slots, terms, sums,
+                  FEEDBACK, W.size, post, pre, input_sum, scratch, dW, db)
             held = 0
         if last:
             break
         reads = used if second else (u_next if proactive else u)
-        network_step(sizes, first, w_first, codes, W, Q, v0, r0, reads, x, basal, apical, dr,
+        network_step(sizes, first, w_first, skips, codes, W, Q, v0, r0, reads, x, basal, apical, dr,
                      held_input, drive, constants, flags, noise, t, seed, sample, words, normals)
         if second:
             settle(sizes, first, codes, Q, corrector, v0, r0, e0, x, apical, dr, held_input, error,
@@ -209,10 +214,11 @@ def dynamics(sizes, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, const
                     return
 
     if learn and not FEEDBACK:  # the input is constant: one product for all time
-        n, m = sizes[1], sizes[0]
+        m = sizes[0]
         factors = np.empty(PRE_SLOTS * S * m, F)
         pre_factors(x0, x0, x0, p, factors, S * m)
-        for j in range(terms.shape[0]):
-            at = terms[j, 0] * w_first[depth]
-            add_outer(input_sum[terms[j, 1] * S * n:], factors[terms[j, 2] * S * m:], S, n, m,
-                      scratch, dW[at:at + n * m])
+        add_input(sizes, first, 0, 0, W.size, S, POST_SLOTS, terms, input_sum, factors, scratch, dW)
+        for s in range(skips.shape[0]):
+            if skips[s, 1] == 0:
+                add_input(sizes, first, skips[s, 0], skips[s, 2], W.size, S, POST_SLOTS, terms,
+                          input_sum, factors, scratch, dW)

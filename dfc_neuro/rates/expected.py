@@ -66,8 +66,11 @@ def check(net: Network, control: Control) -> None:
     Raises
     ------
     EngineError
-        If the output layer is too wide, or the phase has no noise.
+        If the output layer is too wide, the phase has no noise, or the network skip projections.
     """
+    if net.skips:
+        raise EngineError("feedback", "the expected update is known for chains of layers, and the "
+                          "network has skip projections", 'set feedback = "learned"')
     n_L = net.sizes[-1]
     if n_L > OUTPUTS:
         raise EngineError(

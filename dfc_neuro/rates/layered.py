@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +22,7 @@ from dfc_neuro.rates.canonical import (
     nonlinearity,
 )
 from dfc_neuro.rates.compile import RuleKernel, compile_rule
-from dfc_neuro.rates.network import Network
+from dfc_neuro.rates.network import Network, jacobian_of
 from dfc_neuro.registry import get
 
 RECORD = "engine 'brian' runs any circuit in a recording protocol"
@@ -31,7 +33,8 @@ class Layered:
     """A feedforward network with one controller.
 
     `forward` and `feedback` name the projections of W_1..W_L and Q_1..Q_L ("" for a Q that the
-    circuit does not have).
+    circuit does not have).  `skips` are those of :class:`Network`, `skip_names` their projections;
+    `trained_biases` the layers (from 0) whose b learns with one of the projections to them.
     """
 
     circuit: Circuit
@@ -42,11 +45,19 @@ class Layered:
     feedback: tuple[str, ...]
     controller: str
     slow_apical: bool
+    skips: tuple[tuple[int, int], ...]
+    skip_names: tuple[str, ...]
+    trained_biases: tuple[int, ...]
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The projections of all W, in the order of :class:`Network`."""
+        return self.forward + self.skip_names
 
     @property
     def trained_forward(self) -> list[int]:
-        """Layers (from 0) whose W has a rule."""
-        return [i for i, name in enumerate(self.forward) if name in self.circuit.rules]
+        """Numbers, from 0, of the W that have a rule."""
+        return [i for i, name in enumerate(self.weights) if name in self.circuit.rules]
 
     @property
     def trained_feedback(self) -> list[int]:
@@ -88,22 +99,33 @@ class Layered:
         return self.circuit.controller_models[self.controller].constants[name].value
 
     def draw(self, rng: np.random.Generator, feedback: str = "learned") -> Network:
-        """Draw weights: those of the circuit, or weight products for fixed feedback."""
-        n_L = self.sizes[-1]
-        projections = self.circuit.projections
-        W = [_draw(projections[name], Place(n, m), rng, f"{self.circuit.label}: projections.{name}")
-             for name, n, m in zip(self.forward, self.sizes[1:], self.sizes, strict=False)]
-        Q = []
+        """Draw weights: those of the circuit, or weight products for fixed feedback.
+
+        Skip projections have random numbers of their own, so that one more changes no other weight.
+        """
+        n_L, projections, own = self.sizes[-1], self.circuit.projections, rng.spawn(1)[0]
+        net = Network([], [np.zeros(n) for n in self.sizes[1:]], [], self.nonlinearities,
+                      self.skips)
+        for name, (i, j) in zip(self.weights, net.links, strict=True):
+            net.W.append(_draw(projections[name], Place(self.sizes[i + 1], self.sizes[j]),
+                               rng if i == j else own,
+                               f"{self.circuit.label}: projections.{name}"))
         for i, name in enumerate(self.feedback):
-            place = Place(self.sizes[i + 1], n_L, tuple(W[i + 1:]))
+            place = Place(self.sizes[i + 1], n_L, self._above(net, i))
             if feedback == "fixed":
-                Q.append(get("initialisers", "weight_product", "feedback").draw(place, rng))
+                net.Q.append(get("initialisers", "weight_product", "feedback").draw(place, rng))
             elif name:
-                Q.append(_draw(projections[name], place, rng,
+                net.Q.append(_draw(projections[name], place, rng,
                                f"{self.circuit.label}: projections.{name}"))
             else:
-                Q.append(np.zeros((place.n_to, n_L)))
-        return Network(W, [np.zeros(n) for n in self.sizes[1:]], Q, self.nonlinearities)
+                net.Q.append(np.zeros((place.n_to, n_L)))
+        return net
+
+    def _above(self, net: Network, layer: int) -> tuple[np.ndarray, ...]:
+        """Return W_{i+2}, ..., W_L; with skip projections their product, summed over all paths."""
+        if not net.skips or layer == net.depth - 1:
+            return tuple(net.W[layer + 1:net.depth])
+        return (jacobian_of(net, [np.ones((1, n)) for n in net.sizes[1:]])[layer][0],)
 
     def rule(self, learn: str, noise_scale: float | None = None) -> RuleKernel:
         """Compile the rule of the forward ("W") or feedback ("Q") projections.
@@ -113,7 +135,7 @@ class Layered:
         EngineError
             If the projections have different rules, or one that the rate level cannot run.
         """
-        names = self.forward if learn == "W" else self.feedback
+        names = self.weights if learn == "W" else self.feedback
         rules = {name: self.circuit.rules[name] for name in names if name in self.circuit.rules}
         if not rules:
             raise EngineError(f"{self.circuit.label}: projections",
@@ -200,7 +222,7 @@ def layered(circuit: Circuit) -> Layered:
     found = chain(circuit)
     cells = [circuit.cells[name] for name in found.populations[1:]]
     label = circuit.label
-    for name in (*found.forward, *filter(None, found.feedback)):
+    for name in (*found.weights, *filter(None, found.feedback)):
         if circuit.projections[name].scale not in (None, 1):
             raise EngineError(f"{label}: projections.{name}", "has a scale of its own; the rate "
                               "engine has none", REMEDY)
@@ -218,7 +240,9 @@ def layered(circuit: Circuit) -> Layered:
 
 
 def chain(circuit: Circuit) -> Layered:
-    """Return the chain of layers that a circuit is, whatever the text of its cells.
+    """Return the chain of layers, with its skip projections, that a circuit is.
+
+    The text of its cells may be any.
 
     Raises
     ------
@@ -230,7 +254,7 @@ def chain(circuit: Circuit) -> Layered:
     if len(sources) != 1 or circuit.populations[sources[0]].source != "rate":
         raise EngineError(f"{label}: populations", "learning needs one source of rates, "
                           f"found {sources or 'none'}", RECORD)
-    into: dict[str, tuple[str, str]] = {}
+    into: dict[str, dict[str, str]] = {name: {} for name in circuit.populations}
     feedback: dict[str, str] = {}
     for name, p in circuit.projections.items():
         where = f"{label}: projections.{name}"
@@ -240,29 +264,20 @@ def chain(circuit: Circuit) -> Layered:
             raise EngineError(where, "has a connect, synapse or delay of its own; dense weights "
                               "learn, without delay", RECORD)
         if origin in circuit.controllers and read == "u" and compartment == "apical":
-            known: dict = feedback
-            value: object = name
+            known, key = feedback, target
+            if p.bias:
+                raise EngineError(f"{where}.bias", "is true; the bias of a layer learns with its "
+                                  "W", RECORD)
         elif origin in circuit.populations and read == "rate" and compartment == "basal":
-            known, value = into, (origin, name)
+            known, key = into[target], origin
         else:
             raise EngineError(where, f"goes from {p.from_} to {p.to}; learning takes rates to "
                               "basal and the control u to apical compartments", RECORD)
-        if p.bias is not None and p.bias != (known is into):
-            raise EngineError(f"{where}.bias", f"is {str(p.bias).lower()}; the bias of a layer "
-                              "learns with its W", RECORD)
-        if target in known:
-            raise EngineError(where, f"is a second projection to {p.to} (a skip or recurrent "
-                              "one); a chain of layers learns", RECORD)
-        known[target] = value
-    after = {origin: target for target, (origin, _) in into.items()}
-    order = [sources[0]]
-    while order[-1] in after and after[order[-1]] not in order:
-        order.append(after[order[-1]])
-    if len(order) != len(circuit.populations) or len(into) != len(order) - 1:
-        left = sorted(set(circuit.populations) - set(order)) or [
-            name for target, (_, name) in into.items() if target not in order[1:]]
-        raise EngineError(f"{label}: populations", f"is not a chain of layers: {', '.join(left)} "
-                          "stand beside it", RECORD)
+        if key in known:
+            raise EngineError(where, f"is a second projection from {p.from_} to {p.to}; learning "
+                              f"takes one, '{known[key]}'", RECORD)
+        known[key] = name
+    order = _order(circuit, sources[0], into)
     if len(circuit.controllers) != 1:
         raise EngineError(f"{label}: controllers", f"has {len(circuit.controllers)}; learning "
                           "takes one", RECORD)
@@ -270,7 +285,44 @@ def chain(circuit: Circuit) -> Layered:
     if use.settings.get("y") != f"{order[-1]}.rate":
         raise EngineError(f"{label}: controllers.{controller}.y", f"is {use.settings.get('y')!r}; "
                           f"in learning it controls '{order[-1]}.rate'", RECORD)
+    skips = {(i, j): into[name][order[j]] for i, name in enumerate(order[1:])
+             for j in range(i) if order[j] in into[name]}
     return Layered(
         circuit, tuple(order), tuple(circuit.populations[name].n for name in order), (),
-        tuple(into[name][1] for name in order[1:]),
-        tuple(feedback.get(name, "") for name in order[1:]), controller, False)
+        tuple(into[name][below] for below, name in itertools.pairwise(order)),
+        tuple(feedback.get(name, "") for name in order[1:]), controller, False,
+        tuple(skips), tuple(skips.values()),
+        tuple(i for i, name in enumerate(order[1:]) if _bias_learns(circuit, into[name].values())))
+
+
+def _order(circuit: Circuit, source: str, into: dict[str, dict[str, str]]) -> list[str]:
+    """Return the populations from input to output: each reads the one before, and earlier ones."""
+    order, label = [source], circuit.label
+    while len(order) < len(circuit.populations):
+        left = [name for name in circuit.populations if name not in order]
+        above = [name for name in left if order[-1] in into[name]]
+        ready = [name for name in above if set(into[name]) <= set(order)]
+        if above and not ready:
+            name, origin = next((into[above[0]][origin], origin) for origin in into[above[0]]
+                                if origin not in order)
+            raise EngineError(f"{label}: projections.{name}", f"goes from {origin} back to "
+                              f"{above[0]}: recurrent projections do not learn", RECORD)
+        if len(ready) != 1:
+            raise EngineError(f"{label}: populations", f"is not a chain of layers: "
+                              f"{', '.join(sorted(left))} stand beside it", RECORD)
+        order += ready
+    return order
+
+
+def _bias_learns(circuit: Circuit, names: Iterable[str]) -> bool:
+    """Return whether the bias of a layer learns, with one of the projections to it."""
+    biases = {name: circuit.projections[name].bias for name in names}
+    learning = [name for name in biases if name in circuit.rules]
+    if list(biases.values()) == [False]:
+        raise EngineError(f"{circuit.label}: projections.{min(biases)}.bias", "is false; the bias "
+                          "of a layer learns with its W", RECORD)
+    if len(learning) > 1 and set(biases.values()) == {None}:
+        raise EngineError(f"{circuit.label}: projections.{learning[0]}.bias", "is not given, and "
+                          f"{', '.join(learning)} go to one layer, which has one bias",
+                          "write bias = true on the one that it learns with, or false on all")
+    return any(biases[name] or (biases[name] is None and len(learning) == 1) for name in learning)

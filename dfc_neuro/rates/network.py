@@ -3,6 +3,9 @@
 Notation of the paper: layers 1..L, r_0 the input, v_i = W_i r_{i-1} + b_i, r_i = phi_i(v_i), and
 feedback weights Q_i from the controller.  Lists count layers from 0, so ``W[0]`` is W_1.
 Arrays of a minibatch are (B, n_i).
+
+A skip projection adds W_ij r_j, j < i - 1, to v_i.  Its weights stand in ``W`` after those of the
+L layers, and its ends in ``skips``; ``links`` has the ends of all W.
 """
 
 from __future__ import annotations
@@ -19,22 +22,52 @@ Array = np.ndarray
 
 @dataclass
 class Network:
-    """Weights W (n_i, n_{i-1}), biases b (n_i,), feedback weights Q (n_i, n_L), nonlinearities."""
+    """Weights W (n_i, n_{i-1}), biases b (n_i,), feedback weights Q (n_i, n_L), nonlinearities.
+
+    ``skips`` are pairs (i, j): layer i, counted from 0, reads the rates r_j as well, j < i, by
+    weights (n_i, n_j) that follow those of the layers in ``W``.
+    """
 
     W: list[Array]
     b: list[Array]
     Q: list[Array]
     nonlinearities: tuple[str, ...]
+    skips: tuple[tuple[int, int], ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """n_0, ..., n_L."""
-        return (self.W[0].shape[1], *(w.shape[0] for w in self.W))
+        return (self.W[0].shape[1], *(w.shape[0] for w in self.W[:self.depth]))
 
     @property
     def depth(self) -> int:
         """L, the number of layers with weights."""
-        return len(self.W)
+        return len(self.b)
+
+    @property
+    def links(self) -> list[tuple[int, int]]:
+        """For each of W the layer, from 0, and the number j of the rates r_j that it reads."""
+        return [*((i, i) for i in range(self.depth)), *self.skips]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of W: W1, ..., and for a skip projection Wi_j, W3_0 from the input to layer 3."""
+        return [f"W{i + 1}" if i == j else f"W{i + 1}_{j}" for i, j in self.links]
+
+    def named(self) -> dict[str, Array]:
+        """Return W, b and Q by name: W1, ..., b1, ..., Q1, ..."""
+        return dict(zip(self.names, self.W, strict=True)) | {
+            f"{name}{i}": a for name in ("b", "Q") for i, a in enumerate(getattr(self, name), 1)}
+
+    def skips_to(self, layer: int) -> list[tuple[int, Array]]:
+        """Return the skip projections to a layer: j of the rates r_j read, and weights."""
+        return [(j, w) for (i, j), w in zip(self.skips, self.W[self.depth:], strict=True)
+                if i == layer]
+
+    def skips_from(self, j: int) -> list[tuple[int, Array]]:
+        """Return the skip projections that read r_j: their layer and weights."""
+        return [(i, w) for (i, source), w in zip(self.skips, self.W[self.depth:], strict=True)
+                if source == j]
 
     @property
     def dtype(self) -> np.dtype:
@@ -44,7 +77,7 @@ class Network:
         """Return a copy in another precision."""
         W, b, Q = ([np.array(a, dtype=dtype, order="C") for a in part]
                    for part in (self.W, self.b, self.Q))
-        return Network(W, b, Q, self.nonlinearities)
+        return Network(W, b, Q, self.nonlinearities, self.skips)
 
 
 @dataclass
@@ -82,13 +115,15 @@ def forward(net: Network, x: Array) -> Forward:
     v = [np.empty((len(x), n), net.dtype) for n in net.sizes[1:]]
     r = [np.empty_like(part) for part in v]
 
+    rates = [x, *r]
+
     def run(block: slice) -> None:
-        below = x[block]
         for i, name in enumerate(net.nonlinearities):
-            np.matmul(below, net.W[i].T, out=v[i][block])
+            np.matmul(rates[i][block], net.W[i].T, out=v[i][block])
             v[i][block] += net.b[i]
+            for j, w in net.skips_to(i):
+                v[i][block] += rates[j][block] @ w.T
             r[i][block] = NONLINEARITIES[name].phi(v[i][block])
-            below = r[i][block]
 
     pools.over_blocks(run, len(x), work=_work(net, len(x)))
     return Forward(x, v, r)
@@ -108,13 +143,19 @@ def slopes(net: Network, fwd: Forward) -> list[Array]:
 def jacobian(net: Network, fwd: Forward) -> list[Array]:
     """Return J_i = d r_L / d v_i at the feedforward state, a list of (B, n_L, n_i).
 
-    J_L = diag(phi_L'), J_i = J_{i+1} W_{i+1} diag(phi_i').
+    J_L = diag(phi_L'), J_i = (J_{i+1} W_{i+1} + sum_k J_k W_ki) diag(phi_i'), k > i + 1.
     """
-    slope = slopes(net, fwd)
-    J = [slope[-1][:, :, None] * np.eye(net.sizes[-1], dtype=net.dtype)]
+    return jacobian_of(net, slopes(net, fwd))
+
+
+def jacobian_of(net: Network, slope: list[Array]) -> list[Array]:
+    """Return :func:`jacobian` for slopes phi_i'(v_i), a list of (B, n_i)."""
+    n_L = net.sizes[-1]
+    J = [slope[-1][:, :, None] * np.eye(n_L, dtype=net.dtype)]
     for i in range(net.depth - 2, -1, -1):
-        B, n_L, n = J[0].shape
-        below = (J[0].reshape(B * n_L, n) @ net.W[i + 1]).reshape(B, n_L, -1)
+        above = [(i + 1, net.W[i + 1]), *net.skips_from(i + 1)]
+        parts = [J[k - i - 1].reshape(-1, net.sizes[k + 1]) @ w for k, w in above]
+        below = sum(parts[1:], parts[0]).reshape(-1, n_L, net.sizes[i + 1])
         below *= slope[i][:, None, :]
         J.insert(0, below)
     return J
@@ -129,8 +170,11 @@ def backprop(net: Network, fwd: Forward, delta: Array) -> Update:
         np.multiply(delta[block], slope[-1], out=errors[-1][block])
         for i in range(net.depth - 1, 0, -1):
             np.matmul(errors[i][block], net.W[i], out=errors[i - 1][block])
+            for k, w in net.skips_from(i):
+                errors[i - 1][block] += errors[k][block] @ w
             errors[i - 1][block] *= slope[i - 1]
 
     pools.over_blocks(run, len(fwd.x), work=_work(net, len(fwd.x)))
-    dW = pools.outer_sums(list(zip(errors, fwd.presynaptic, strict=True)))
+    pre = fwd.presynaptic
+    dW = pools.outer_sums([(errors[i], pre[j]) for i, j in net.links])
     return Update(dW, [error.sum(axis=0) for error in errors])

@@ -41,12 +41,15 @@ MOST = 2**24  # normal numbers of one sample that may be held
 
 
 def applies(rule: RuleKernel, net: Network, control: Control) -> bool:
-    """Return whether a rule is c v_A,i[t] u[t+1]^T, c < 0, and a sample's noise can be held."""
+    """Return whether a rule is c v_A,i[t] u[t+1]^T, c < 0, and a sample's noise can be held.
+
+    And whether the network is a chain of layers, without skip projections.
+    """
     try:
         apical_control_factor(rule)
     except EngineError:
         return False
-    return control.steps * sum(net.sizes[1:]) <= MOST
+    return not net.skips and control.steps * sum(net.sizes[1:]) <= MOST
 
 
 def noisy_update(net: Network, control: Control, fwd: Forward, rule: RuleKernel, *,

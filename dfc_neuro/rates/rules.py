@@ -90,19 +90,19 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
             for a in range(len(plan.post))]
     if rule.by_synapse:
         db = sums[plan.bias] if plan.bias >= 0 else [np.zeros_like(b, F) for b in net.b]
-        return Update([_by_synapse(rule, *of_layer) for of_layer in
-                       zip(net.W, post, pre, strict=True)], db)
-    found = pools.outer_sums([(post[i][a], pre[i][b]) for _, a, b in plan.products
-                              for i in range(net.depth)])
+        return Update([_by_synapse(rule, w, post[i], pre[j])
+                       for w, (i, j) in zip(net.W, net.links, strict=True)], db)
+    found = pools.outer_sums([(post[i][a], pre[j][b]) for _, a, b in plan.products
+                              for i, j in net.links])
     products: list[list[Array]] = [[] for _ in plan.weight]
     for k, (c, _, _) in enumerate(plan.products):
-        parts = found[k * net.depth:(k + 1) * net.depth]
+        parts = found[k * len(net.W):(k + 1) * len(net.W)]
         for part in parts:
             part *= mean
         products[c] = [a + b for a, b in zip(products[c], parts, strict=True)] \
             if products[c] else parts
     products[0] = products[0] or [np.zeros_like(w) for w in net.W]
-    return combined(rule, net.W, products, sums)
+    return combined(rule, net.W, [i for i, _ in net.links], products, sums)
 
 
 def seconds_by_synapse(rule: RuleKernel, net: Network, samples: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,8 +99,8 @@ def rule_parameters(rule: RuleKernel, dtype: np.dtype) -> Array:
     return np.array(rule.parameters or (0.0,), dtype)
 
 
-def combined(rule: RuleKernel, weights: list[Array], products: list[list[Array]],
-             sums: list[list[Array]]) -> Update:
+def combined(rule: RuleKernel, weights: list[Array], layers: Sequence[int],
+             products: list[list[Array]], sums: list[list[Array]]) -> Update:
     """Return the mean of a rule from those of its products and of its postsynaptic factors.
 
     Parameters
@@ -108,13 +109,15 @@ def combined(rule: RuleKernel, weights: list[Array], products: list[list[Array]]
         A rule that is a sum of products.
     weights : list of (n_i, m_i)
         The weights that it changes.
+    layers : sequence of int
+        The layer, from 0, that each of them goes to.
     products : lists of (n_i, m_i)
         For each factor of w, the means of what it multiplies.
     sums : lists of (n_i,)
         For each postsynaptic factor, its means; only those that the rule needs by themselves.
     """
     plan, dW = rule.separated, products[0]
-    for i, w in enumerate(weights):
+    for i, (w, layer) in enumerate(zip(weights, layers, strict=True)):
         if len(plan.weight) > 1:
             flat = np.ascontiguousarray(w).ravel()
             factors = np.empty((len(plan.weight), *w.shape), w.dtype)
@@ -123,7 +126,7 @@ def combined(rule: RuleKernel, weights: list[Array], products: list[list[Array]]
         for c in {c for c, _, _ in plan.products} - {0}:
             dW[i] += factors[c] * products[c][i]
         for c, a in plan.rows:
-            column = sums[a][i][:, None]
+            column = sums[a][layer][:, None]
             dW[i] += factors[c] * column if c else column
     db = sums[plan.bias] if plan.bias >= 0 else [np.zeros_like(part) for part in sums[0]]
     return Update(dW, db)
@@ -189,6 +192,9 @@ def simulate(
     total, n_L = sum(sizes[1:]), sizes[-1]
     codes = np.array([NONLINEARITIES[n].code for n in net.nonlinearities], np.int64)
     W, Q = _flat(net.W, F), _flat(net.Q, F)
+    starts = np.cumsum([0, *(w.size for w in net.W)])[net.depth:-1]
+    skips = np.array([(i, j, at) for (i, j), at in zip(net.skips, starts, strict=True)],
+                     np.int64).reshape(-1, 3)
     noisy = 0
     if noise is not None:
         noisy = 1
@@ -224,8 +230,8 @@ def simulate(
                  if noise is not None else np.empty((0, 0, 0), F))
         trouble = np.zeros(2, np.int64)
         kernel.module.dynamics(
-            np.array(sizes, np.int64), codes, W, Q, corrector, cut([fwd.x]), cut(fwd.v), cut(fwd.r),
-            cut(gain), cut([delta]),
+            np.array(sizes, np.int64), skips, codes, W, Q, corrector, cut([fwd.x]), cut(fwd.v),
+            cut(fwd.r), cut(gain), cut([delta]),
             np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble
@@ -256,10 +262,11 @@ def simulate(
     elif learn:
         scale = F.type(1.0 / (B * (control.steps - 1 if rule.feedback else control.steps)))
         weights = net.Q if rule.feedback else net.W
+        layers = range(net.depth) if rule.feedback else [i for i, _ in net.links]
         products = sum(d[0] for d in done).reshape(len(plan.weight), -1) * scale
         sums = sum(d[1] for d in done).reshape(len(plan.post), -1) * scale
-        update = combined(rule, weights, [_split(part, [w.shape for w in weights])
-                                          for part in products],
+        update = combined(rule, weights, layers,
+                          [_split(part, [w.shape for w in weights]) for part in products],
                           [_split(part, [(n,) for n in sizes[1:]]) for part in sums])
     trajectory = _trajectory(net, fwd, done, record_every) if record_every else None
     u = np.concatenate([d[2][0].reshape(-1, n_L) for d in done])

@@ -8,7 +8,7 @@ import numpy as np
 
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates._elementwise import scale_rows
-from dfc_neuro.rates.network import Forward, Network, slopes
+from dfc_neuro.rates.network import Forward, Network, jacobian_of, slopes
 from dfc_neuro.rates.simulate import phi_deviation
 
 Array = np.ndarray
@@ -27,6 +27,8 @@ def layer_gains(net: Network, slope: list[Array], threads: int | None = None) ->
     threads : int, optional
         Threads to use; all that are available if not given.
     """
+    if net.skips:
+        return [J @ Q for J, Q in zip(jacobian_of(net, slope), net.Q, strict=True)]
     B, n_L = slope[-1].shape
     M = [np.empty((B, n_L, n_L), net.dtype) for _ in net.W]
 
@@ -77,13 +79,18 @@ def sweep(net: Network, fwd: Forward, shift: list[Array], late: list[Array] | No
     basal[0][:] = 0.0
 
     def run(block: slice) -> None:
+        rates = []  # deviations of r_1, ...; that of the input is nil
         for i, s in enumerate(shift):
             if i:
                 below = phi_deviation(net.nonlinearities[i - 1], fwd.v[i - 1][block],
                                       fwd.r[i - 1][block], x[i - 1][block])
                 if late is not None:
                     below -= late[i - 1][block]
+                rates.append(below)
                 np.matmul(below, net.W[i].T, out=basal[i][block])
+            for j, w in net.skips_to(i):
+                if j:
+                    basal[i][block] += rates[j - 1] @ w.T
             np.add(basal[i][block], s[block], out=x[i][block])
 
     pools.over_blocks(run, len(fwd.x), work=2.0 * len(fwd.x) * sum(w.size for w in net.W[1:]))

@@ -144,7 +144,7 @@ class Recomputed:
                 gamma = self._damping(name)
                 targets = references.minimum_norm_targets(J, self.delta, gamma)
                 yield from _layers(f"{where}/delta_v", targets)
-                yield from _update(where, references.outer_mean(targets, fwd.presynaptic))
+                yield from _update(where, references.outer_mean(net, targets, fwd.presynaptic))
             elif kind == "GN":
                 gamma = self._damping(name)
                 yield from _update(where, references.gauss_newton(net, fwd, self.delta, gamma,

@@ -210,3 +210,27 @@ def test_exact_integration_is_refused(reference):
     with pytest.raises(EngineError, match=r"'exact' is not offered.*rk4"):
         controlled_trajectory(case.net, case.x, case.x[:, :3], *models(case), dt=0.1, steps=2,
                               method="exact")
+
+
+def test_skip_projections_settle_where_the_rate_engine_does():
+    """Input to output and hidden to output: a second later, both engines are at one state."""
+    rng = np.random.default_rng(6)
+    sizes, skips = (4, 5, 4, 2), ((2, 0), (2, 1), (1, 0))
+    W = [rng.normal(size=(sizes[i + 1], sizes[j])) / np.sqrt(sizes[j])
+         for i, j in [(0, 0), (1, 1), (2, 2), *skips]]
+    net = Network(W, [0.2 * rng.normal(size=n) for n in sizes[1:]],
+                  [W[1].T @ W[2].T + W[4].T, W[2].T, np.eye(2)], ("tanh", "tanh", "linear"), skips)
+    control = Control(alpha=0.05, k_p=1.0, dt=0.05, steps=3000, tau=0.2)
+    x = rng.normal(size=(3, 4))
+    fwd = forward(net, x)
+    delta = 0.3 * rng.normal(size=(3, 2))
+    end = simulate(net, control, fwd, delta, threads=1)
+    path = controlled_trajectory(net, x, fwd.r[-1] + delta,
+                                 *models(SimpleNamespace(control=control, net=net)), dt=0.05,
+                                 steps=3000, every=2999, backend="numpy")
+    np.testing.assert_allclose(path["u"][-1], end.u, atol=1e-10)
+    for i in range(3):
+        np.testing.assert_allclose(path[f"v_soma{i + 1}"][-1], fwd.v[i] + end.x[i], atol=1e-10)
+        np.testing.assert_allclose(path[f"v_basal{i + 1}"][-1], fwd.v[i] + end.basal[i],
+                                   atol=1e-10)
+    assert np.abs(end.x[0]).min() > 1e-3

@@ -63,7 +63,7 @@ def test_angles_of_known_vectors():
 def test_update_angles_are_per_tensor_and_whole():
     one = Update([np.eye(2)], [np.array([1.0, 0.0])])
     other = Update([np.eye(2)], [np.array([0.0, 1.0])])
-    found = _algebra.update_angles(one, other)
+    found = _algebra.update_angles(["W1"], one, other)
     assert found["W1"] == 0.0
     assert found["b1"] == pytest.approx(90.0)
     assert found["network"] == pytest.approx(np.degrees(np.arccos(2.0 / 3.0)))

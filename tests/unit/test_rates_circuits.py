@@ -14,9 +14,19 @@ SKIP = {"from": "input.rate", "to": "output.basal"}
 
 
 @pytest.mark.parametrize(("keys", "place", "named"), [
-    ({"projections.skip": SKIP}, "projections.skip", "second projection to output.basal (a skip"),
+    ({"projections.twice": {"from": "hidden.rate", "to": "output.basal"}}, "projections.twice",
+     "second projection from hidden.rate to output.basal; learning takes one, 'W2'"),
     ({"projections.recurrent": {"from": "hidden.rate", "to": "hidden.basal"}},
-     "projections.recurrent", "recurrent"),
+     "projections.recurrent", "goes from hidden back to hidden: recurrent projections"),
+    ({"projections.above": {"from": "output.rate", "to": "hidden.basal"}}, "projections.above",
+     "goes from output back to hidden: recurrent projections"),
+    ({"projections.skip": {**SKIP, "connect": {"probability": 0.5}}}, "projections.skip",
+     "connect"),
+    ({"projections.skip": {**SKIP, "scale": 0.5}}, "projections.skip", "scale"),
+    ({"populations.branch": {"n": 3, "cell": "pyramidal_rate"},
+      "projections.up": {"from": "input.rate", "to": "branch.basal"},
+      "projections.join": {"from": "branch.rate", "to": "output.basal"}}, "populations",
+     "is not a chain of layers: branch, hidden, output"),
     ({"projections.W1.from": "output.rate"}, "populations", "is not a chain of layers"),
     ({"projections.back": {"from": "output.rate", "to": "hidden.apical"}}, "projections.back",
      "goes from output.rate to hidden.apical"),
@@ -83,6 +93,47 @@ def test_a_chain_in_any_order_of_its_tables(circuit_with):
     # 20 ms over 100 ms, and the shipped controller
     assert net.in_units_of_tau_u("tau_v") == pytest.approx(0.2, rel=1e-15)
     assert (net.control_constant("k_p"), net.control_constant("alpha")) == (2.0, 0.001)
+
+
+def test_skip_projections_in_any_order(circuit_with):
+    """A skip adds W_ij r_j to layer i; the other weights are those of the chain."""
+    chain = {"layers": [6, 5, 4, 3]}
+    skips = {"projections.far": {"from": "input.rate", "to": "output.basal", "w": "xavier_normal"},
+             "projections.near": {"from": "input.rate", "to": "hidden2.basal", "w": 0.25}}
+    net = layered(circuit_with(chain | skips))
+    assert net.populations == ("input", "hidden1", "hidden2", "output")
+    assert net.weights == ("W1", "W2", "W3", "near", "far") and net.skips == ((1, 0), (2, 0))
+    assert net.trained_forward == [0, 1, 2] and net.trained_biases == (0, 1, 2)
+    drawn, plain = (n.draw(np.random.default_rng(0)) for n in (net, layered(circuit_with(chain))))
+    assert drawn.names == ["W1", "W2", "W3", "W2_0", "W3_0"]
+    for one, other in zip((*drawn.W, *drawn.Q), (*plain.W, None, None, *plain.Q), strict=True):
+        assert other is None or (one == other).all()
+    assert (drawn.W[3] == 0.25).all() and drawn.W[4].std() == pytest.approx(0.47, rel=0.3)
+    W = net.draw(np.random.default_rng(0), "fixed")
+    np.testing.assert_allclose(W.Q[0], W.W[1].T @ W.W[2].T, rtol=1e-14)
+    backward = {"from": "hidden1.rate", "to": "output.basal", "w": "xavier_normal"}
+    W = layered(circuit_with(chain | {"projections.skip": backward})).draw(
+        np.random.default_rng(0), "fixed")
+    np.testing.assert_allclose(W.Q[0], W.W[1].T @ W.W[2].T + W.W[3].T, rtol=1e-14)
+    np.testing.assert_array_equal(W.Q[2], np.eye(3))
+
+
+def test_the_one_bias_of_a_layer_with_two_learning_projections(circuit_with):
+    skip = {"projections.skip": {**SKIP, "rule": "dfc_forward"}}
+    with pytest.raises(EngineError, match=r"projections.W2.bias: is not given, and W2, skip go to "
+                                          r"one layer, .* write bias = true on the one"):
+        layered(circuit_with(skip))
+    for keys, trained in [({"projections.W2.bias": True}, (0, 1)),
+                          ({"projections.W2.bias": False}, (0,)),
+                          ({"projections.skip.bias": True}, (0, 1)),
+                          ({"projections.W2.rule": "none"}, (0, 1))]:
+        net = layered(circuit_with(skip | keys))
+        assert net.trained_biases == trained
+        assert net.trained_forward == ([0, 2] if "projections.W2.rule" in keys else [0, 1, 2])
+        assert not net.rule("W").feedback
+    with pytest.raises(EngineError, match=r"projections.skip: has another rule than its siblings"):
+        layered(circuit_with(skip | {"projections.W2.bias": True,
+                                     "projections.skip.rule": "dfc_forward_voltage"})).rule("W")
 
 
 def test_layers_four_deep_with_a_slow_apical_compartment(circuit_with):
