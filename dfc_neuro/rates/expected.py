@@ -75,7 +75,7 @@ def check(net: Network, control: Control) -> None:
     if n_L > OUTPUTS:
         raise EngineError(
             "feedback", f"the expected update needs {n_L} x {n_L} matrices for every sample; it "
-            f"is offered up to {OUTPUTS} outputs", 'use feedback = "noisy"')
+            f"is offered up to {OUTPUTS} outputs", 'set feedback = "learned"')
     if not (control.sigma or control.sigma_output):
         raise EngineError("feedback", "the phase has no noise, so its feedback update is zero",
                           "give it noise")

@@ -58,11 +58,14 @@ parameters = { eta = "2 Hz" }
     rule = tmp_path / "mine.toml"
     rule.write_text(table)
     for name, keys in {
-            "euler": {"numerics.integrator": "euler"}, "single": {"numerics.precision": "float32"},
+            "none said": {"numerics": {"dt": 0.02}}, "single": {"numerics.precision": "float32"},
             "mine": {"projections.W.rule": str(rule), "projections.skip.rule": str(rule),
                      "method": "dfc_ssa"}}.items():
-        loss = trained(tmp_path, name, **keys).metrics["train_loss"].values
+        result = trained(tmp_path, name, **keys)
+        loss = result.metrics["train_loss"].values
         assert loss[-1] < loss[1], name
+        assert result.attrs["integrator"] == ("euler" if name == "none said" else "fast")
+        assert "stepped" not in result.metrics  # no closed form was tried
 
 
 def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, monkeypatch):
