@@ -267,12 +267,15 @@ def test_fixed_point_without_rest():
 
 def test_refusals():
     wide = network((2, 3, OUTPUTS + 1))
-    with pytest.raises(EngineError, match=f"{OUTPUTS + 1} x {OUTPUTS + 1} matrices.*noisy"):
+    with pytest.raises(EngineError, match=f"{OUTPUTS + 1} x {OUTPUTS + 1} matrices.*learned"):
         expected_update(wide, MNIST, passes(wide, 1), noise_scale=SCALE)
     net = network((6, 7, 3))
     fwd = passes(net, 2)
     with pytest.raises(EngineError, match="the phase has no noise"):
         expected_update(net, replace(MNIST, sigma=0.0, sigma_output=0.0), fwd, noise_scale=SCALE)
+    skip = replace(net, W=[*net.W, np.zeros((3, 6))], skips=((1, 0),))
+    with pytest.raises(EngineError, match=r"the network has skip projections.*learned"):
+        expected_update(skip, MNIST, fwd, noise_scale=SCALE)
     with pytest.raises(EngineError, match="noise_scale: found 0"):
         expected_update(net, MNIST, fwd, noise_scale=0.0)
     net.Q = [-1e4 * Q for Q in net.Q]
