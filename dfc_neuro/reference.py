@@ -245,11 +245,10 @@ def _on_brian(protocol: RecordingProtocol, case: Case, circuit: Circuit, delta: 
 
 def _measures(writer: Writer, case: Case, delta: Array, stored: dict[str, Array],
               leading: float) -> None:
-    from dfc_neuro.rates.steady_state import steady_control, sweep
+    from dfc_neuro.rates.steady_state import steady_state
 
     fwd = forward(case.net, case.x)
-    u = steady_control(case.net, fwd, delta, case.alpha)
-    x, _ = sweep(case.net, fwd, [u @ Q.T for Q in case.net.Q])
+    x = steady_state(case.net, fwd, delta, case.alpha).x
     steady = [free + d for free, d in zip(fwd.v, x, strict=True)]
     last = [stored[f"v_soma{i + 1}"][-1] for i in range(case.net.depth)]
     distance = max(np.abs(a - b).max() for a, b in zip(last, steady, strict=True))

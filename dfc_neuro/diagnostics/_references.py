@@ -13,7 +13,7 @@ import numpy as np
 from dfc_neuro.diagnostics._algebra import gram, solve_gram
 from dfc_neuro.rates.network import Forward, Network, Update, jacobian
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
-from dfc_neuro.rates.steady_state import steady_control, sweep
+from dfc_neuro.rates.steady_state import steady_state
 
 Array = np.ndarray
 
@@ -110,12 +110,10 @@ def analytic_state(net: Network, fwd: Forward, delta: Array, alpha: float) -> An
     alpha : float
         Leak of the controller.
     """
-    u = steady_control(net, fwd, delta, alpha)
-    delta_v = [u @ Q.T for Q in net.Q]
-    x, _ = sweep(net, fwd, delta_v)
-    v = [free + a for free, a in zip(fwd.v, x, strict=True)]
+    end = steady_state(net, fwd, delta, alpha)
+    v = [free + a for free, a in zip(fwd.v, end.x, strict=True)]
     r = [NONLINEARITIES[name].phi(a) for name, a in zip(net.nonlinearities, v, strict=True)]
-    return AnalyticState(u, delta_v, v, r)
+    return AnalyticState(end.u, end.apical, v, r)
 
 
 def analytic_update(net: Network, fwd: Forward, state: AnalyticState, *, nonlinear: bool = True,

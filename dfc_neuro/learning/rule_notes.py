@@ -12,7 +12,7 @@ from dfc_neuro.learning.plan import Phase, RatePhase
 from dfc_neuro.learning.trainer import Trainer
 from dfc_neuro.rates.averaged import applies
 from dfc_neuro.rates.rules import error_in_precision, seconds_by_synapse
-from dfc_neuro.rates.steady_state import steady_control, sweep
+from dfc_neuro.rates.steady_state import steady_state
 
 log = logging.getLogger(__name__)
 HARMLESS = 1e-5  # relative error of an update that float32 may make
@@ -46,9 +46,8 @@ def _say_digits(trainer: Trainer, phase: Phase, samples: Split) -> None:
     assert isinstance(phase, RatePhase)
     batch, _ = trainer.minibatch(phase, samples, 0)
     net, fwd = batch.net, batch.fwd
-    u = steady_control(net, fwd, batch.delta, phase.control.alpha)
-    shift = [u @ Q.T for Q in net.Q]
-    error = error_in_precision(phase.rule, net, fwd, *sweep(net, fwd, shift), shift)
+    end = steady_state(net, fwd, batch.delta, phase.control.alpha)
+    error = error_in_precision(phase.rule, net, fwd, end.x, end.basal, end.apical)
     if not error < HARMLESS:
         log.warning("phase %s: the rule loses %.1f of 7 digits in float32 (its update is off by "
                     "%.1g): it takes the difference of nearly equal numbers; set "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -64,6 +65,12 @@ class Trainer:
         self.net: Network = net.astype(plan.dtype)
         self.done = 0
         self.tally = Tally()  # of the epoch at hand
+        kinds = [(one.phase.learn, bool(one.epoch)) for one in plan.passes]
+        counts, met = Counter(kinds), Counter[tuple[str, bool]]()
+        self._alike = []  # of each pass: how many of its kind come before it, and how many are
+        for alike in kinds:
+            self._alike.append((met[alike], counts[alike]))
+            met[alike] += 1
         self._optimisers: dict[str, Optimiser] = {}
         self._stages: dict[str, str] = {}
         self._linear_feedback = False  # whether the pass at hand does without steps of the network
@@ -88,10 +95,9 @@ class Trainer:
 
     def learn(self, one: Pass, part: float, weights: list[Array], ascent: list[Array]) -> None:
         """Change weights in place along `ascent`, when `part` of a pass is over."""
-        alike = [i for i, other in enumerate(self.plan.passes)
-                 if (other.phase.learn, bool(other.epoch)) == (one.phase.learn, bool(one.epoch))]
         optimiser = self._optimiser(one.phase.learn, "after" if one.epoch else "before")
-        optimiser.anneal((alike.index(self.done) + part) / len(alike))
+        before, count = self._alike[self.done]
+        optimiser.anneal((before + part) / count)
         optimiser.apply(weights, ascent)
 
     def run(self, one: Pass) -> None:

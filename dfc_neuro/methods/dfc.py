@@ -38,7 +38,7 @@ def _averaged(batch: Minibatch) -> Step | None:
     if not mean.estimate < TOLERANCE:
         return None
     good, bad = classify(mean.error, mean.u, fwd.r[-1], batch.delta, control.alpha)
-    parts = [mean.x, mean.basal, mean.apical]
+    parts = [mean.x, mean.basal, mean.apical, mean.dr]
     if not batch.keep_unconverged and not good.all():
         keep = np.asarray(good[:, None], net.dtype)
         parts = [[a * keep for a in part] for part in parts]

@@ -26,11 +26,10 @@ def update(batch: Minibatch) -> Step:
         keep = good[:, None].astype(net.dtype)
         x, basal, apical = ([a * keep for a in part] for part in (x, basal, apical))
     dr = deviation(net, fwd, x)
-    rates = [free + d for free, d in zip(fwd.r, dr, strict=True)]
     anew = [np.zeros_like(basal[0])] + [dr[i - 1] @ net.W[i].T for i in range(1, net.depth)]
     for (i, j), w in zip(net.skips, net.W[net.depth:], strict=True):
         if j:
             anew[i] += dr[j - 1] @ w.T
     somata = [a - old + new for a, old, new in zip(x, basal, anew, strict=True)]
-    step = apply_rule(batch.rule, net, fwd, somata, anew, apical, rates)
+    step = apply_rule(batch.rule, net, fwd, somata, anew, apical, seen=dr)
     return Step(step, int(good.sum()), int(bad.sum()), int((~good & ~bad).sum()), end)

@@ -38,6 +38,15 @@ def offsets(sizes):
 
 
 @njit(**options)
+def widest(sizes):
+    """Return the largest of n_1..n_L; ``sizes[1:].max()`` would compile for a second."""
+    found = sizes[1]
+    for n in sizes[1:]:
+        found = max(found, n)
+    return found
+
+
+@njit(**options)
 def reads_input(depth, skips):
     """Return whether each layer reads the input, (L,)."""
     found = np.zeros(depth, np.bool_)
@@ -230,3 +239,66 @@ def add_input(sizes, first, i, w_at, w_size, S, count, terms, input_sum, factors
         at = terms[j, 0] * w_size + w_at
         add_outer(input_sum[base + terms[j, 1] * S * n:], factors[terms[j, 2] * S * m:], S, n, m,
                   scratch, dW[at:at + n * m])
+
+
+@njit(**options)
+def predicted(first, codes, v, r, basal, starts, ends, dp):
+    """Fill dp, what basal compartments alone would do to the rates, for some units of each layer.
+
+    v, r, basal and dp are states of :mod:`dfc_neuro.rates._layers`.
+    """
+    B = v.size // first[-1]
+    for i in range(codes.size):
+        lo = B * first[i] + starts[i]
+        for _ in range(B):
+            hi = lo + ends[i] - starts[i]
+            deviation(codes[i], v[lo:hi], r[lo:hi], basal[lo:hi], dp[lo:hi])
+            lo += first[i + 1] - first[i]
+
+
+@njit(**options)
+def products(sizes, places, terms, summed, starts, ends, post, pre, inputs, dW, db):
+    """Fill means over samples of the products of a rule's factors, for some units of each layer.
+
+    Parameters
+    ----------
+    places : int64 (K, 3)
+        See :mod:`dfc_neuro.rates._layers`.
+    terms : int64 (N, 3)
+        (c, a, b): post[a] * pre[b] is added to sum number c.
+    summed : bool (slots,)
+        Which postsynaptic factors are wanted by themselves.
+    starts, ends : int64 (L,)
+        Units starts[i]..ends[i]-1 of layer i.
+    post : flat
+        (slots, B, units) of each layer; scaled in place.
+    pre, inputs : (slots, B * sum of n_i), (slots, B * n_0)
+        Presynaptic factors of the layers, (B, n_i) one after the other, and of the input.
+    dW, db : (sums, size of W), (slots, sum of n_i)
+        Of db only what is wanted; filled.
+    """
+    first, _ = offsets(sizes)
+    B, at = inputs.shape[1] // sizes[0], 0
+    share = post.dtype.type(1.0 / B)
+    for k in range(post.size):
+        post[k] *= share
+    for i in range(starts.size):
+        n = ends[i] - starts[i]
+        for a in range(summed.size if n else 0):
+            total = db[a, first[i] + starts[i]:first[i] + ends[i]]
+            for row in range(B if summed[a] else 0):
+                add(total, post[at + (a * B + row) * n:at + (a * B + row + 1) * n])
+        for k in range(places.shape[0]):
+            j, m = places[k, 1], sizes[places[k, 1]]
+            begun = np.zeros(dW.shape[0], np.bool_)
+            for t in range(terms.shape[0] if places[k, 0] == i and n else 0):
+                c, a, b = terms[t]
+                left = post[at + a * B * n:at + (a + 1) * B * n].reshape(B, n)
+                right = pre[b, B * first[j - 1]:B * first[j]] if j else inputs[b]
+                out = dW[c, places[k, 2] + starts[i] * m:places[k, 2] + ends[i] * m]
+                part = np.empty(n * m, dW.dtype) if begun[c] else out
+                np.dot(left.T, right.reshape(B, m), part.reshape(n, m))
+                if begun[c]:
+                    add(out, part)
+                begun[c] = True
+        at += summed.size * B * n

@@ -23,6 +23,7 @@ from dfc_neuro.rates._blocks import (
     settle,
     store,
     weigh,
+    widest,
 )
 from dfc_neuro.rates._elementwise import (
     assign,
@@ -87,6 +88,24 @@ def collect(sizes, first, S, held, rows, codes, v0, r0, gain0, x, basal, apical,
 
 
 @njit(**options)
+def factors(first, x, basal, apical, dr, dp, r, v, gain, p, starts, ends, post):
+    """Write postsynaptic factors at one state of a minibatch: of some units of each layer.
+
+    All but `p` are states of :mod:`dfc_neuro.rates._layers`; layer i is read from unit starts[i] to
+    ends[i]-1, and filled in `post` are (POST_SLOTS, B, units) of each.
+    """
+    B, at = x.size // first[-1], 0
+    for i in range(starts.size):
+        units, lo = ends[i] - starts[i], B * first[i] + starts[i]
+        for s in range(B):
+            hi = lo + units
+            post_factors(x[lo:hi], basal[lo:hi], apical[lo:hi], dr[lo:hi], dp[lo:hi], r[lo:hi],
+                         v[lo:hi], gain[lo:hi], p, post[at + s * units:], B * units)
+            lo += first[i + 1] - first[i]
+        at += POST_SLOTS * B * units
+
+
+@njit(**options)
 def dynamics(sizes, skips, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample, constants, flags,
              noise, seed, p, dW, db, end, trace, trouble):
     """Run one block through a phase of control and sum a rule's factors over it.
@@ -131,7 +150,7 @@ def dynamics(sizes, skips, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample
     T, proactive, every, learn, second = flags[0], flags[2], flags[4], flags[5], flags[6]
     bound = constants[7]
     first, w_first = offsets(sizes)
-    total, widest = first[depth], sizes[1:].max()
+    total, most = first[depth], widest(sizes)
     from_input = reads_input(depth, skips)
     F = W.dtype
 
@@ -139,11 +158,11 @@ def dynamics(sizes, skips, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample
     dr = np.zeros(S * total, F)
     u_int = np.zeros(S * n_L, F)
     u_next = np.zeros(S * n_L, F)
-    drive = np.zeros(S * widest, F)
-    dp = np.zeros(S * widest, F)
-    rate = np.zeros(S * widest, F)
-    words = np.empty((2, widest if flags[3] == 2 else 0), np.uint32)
-    normals = np.empty((3, widest if flags[3] == 2 else 0), np.float32)
+    drive = np.zeros(S * most, F)
+    dp = np.zeros(S * most, F)
+    rate = np.zeros(S * most, F)
+    words = np.empty((2, most if flags[3] == 2 else 0), np.uint32)
+    normals = np.empty((3, most if flags[3] == 2 else 0), np.float32)
 
     error, before, ahead, used = (u.copy(), u.copy(), u.copy(), u.copy())
     held_input = np.zeros(S * total if second else 0, F)
@@ -166,7 +185,7 @@ def dynamics(sizes, skips, codes, W, Q, corrector, x0, v0, r0, gain0, e0, sample
     pre = np.empty(PRE_SLOTS * rows * (n_L if FEEDBACK else total), F)
     summed = 0 if not learn or FEEDBACK else total if from_input[1:].any() else sizes[1]
     input_sum = np.zeros(POST_SLOTS * S * summed, F)
-    scratch = np.empty(max(widest * sizes.max(), 1) if learn else 0, F)
+    scratch = np.empty(max(most * max(most, sizes[0]), 1) if learn else 0, F)
     terms, sums = PRODUCTS, np.array(SUMS)
     slots = (POST_SLOTS, PRE_SLOTS)
     held = 0

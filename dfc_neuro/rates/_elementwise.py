@@ -26,8 +26,12 @@ _Q32 = tuple(np.float32(c) for c in _Q)
 _EDGE = np.float32(9.0)
 
 options: dict[str, Any] = {
-    "nogil": True, "cache": True, "error_model": "numpy",
+    "nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True,
     "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+# of what one compiled function calls: compiled as a part of it
+inner: dict[str, Any] = options | {"inline": "always"}
 
 
 def tanh(x):
@@ -93,6 +97,43 @@ def deviation(code, v, r, x, out):
                 out[i] = 1.0 / (1.0 + math.exp(-v[i] - x[i])) - r[i]
             else:
                 out[i] = r[i] * (one - r[i]) * growth / below
+
+
+@njit(**options)
+def phi(code, v, out):
+    """Write phi(v) to out; `code` is the nonlinearity's number."""
+    one = v.dtype.type(1.0)
+    if code == 0:
+        assign(out, v)
+    elif code == 1:
+        for i in range(v.size):
+            out[i] = tanh(v[i])
+    elif code == 2 or code == 3:
+        low = v.dtype.type(0.0 if code == 2 else 0.2)
+        for i in range(v.size):
+            out[i] = v[i] if v[i] > 0 else low * v[i]
+    else:
+        for i in range(v.size):
+            small = v.dtype.type(math.exp(-abs(v[i])))  # finite
+            out[i] = (one if v[i] >= 0 else small) / (one + small)
+
+
+@njit(**options)
+def slope(code, v, r, out):
+    """Write phi'(v) to out, given r = phi(v)."""
+    one, low = r.dtype.type(1.0), r.dtype.type(0.0 if code == 2 else 0.2)
+    if code == 0:
+        for i in range(r.size):
+            out[i] = one
+    elif code == 1:
+        for i in range(r.size):
+            out[i] = one - r[i] * r[i]
+    elif code == 2 or code == 3:
+        for i in range(r.size):
+            out[i] = one if v[i] > 0 else low
+    else:
+        for i in range(r.size):
+            out[i] = r[i] * (one - r[i])
 
 
 @njit(**options)

@@ -1,79 +1,101 @@
-"""Small matrix-vector products of several samples at once, in vector instructions.
+"""Vectors of one number each of several samples: 8 in float32, 4 in float64.
 
-Numba leaves loops as short as these scalar.  So the product is written out in LLVM's vector types:
-a vector holds one number of each of 8 samples, or of 4 in float64, and ROWS sums run side by side,
-which hides the latency of the multiply-adds.
+Numba leaves loops as short as those over ten outputs scalar.  Here arithmetic is written on LLVM's
+vector types instead, with the operators of Python: ``load(a, k) - load(b, k) * splat(c)``.  An
+array is flat, and its k-th vector begins at number k * lanes.
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba import types
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
-ROWS = 10  # rows of a matrix side by side
 BYTES = 32  # of a vector; with 64 the matrices of a group leave the first cache (n_L 10, L 4)
 
 
-def lanes(dtype: np.dtype) -> int:
-    """Return how many samples stand side by side: 8 in float32, 4 in float64."""
-    return BYTES // dtype.itemsize
+class Lanes(types.Type):
+    """A vector of numbers of one precision."""
+
+    def __init__(self, scalar: types.Float):
+        self.scalar = scalar
+        super().__init__(f"lanes({scalar})")
+
+    @property
+    def vector(self) -> ir.VectorType:
+        """The type in LLVM."""
+        number = ir.DoubleType() if self.scalar.bitwidth == 64 else ir.FloatType()
+        return ir.VectorType(number, 8 * BYTES // self.scalar.bitwidth)
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return zeros that begin where a vector may; one that straddles two lines loads half as fast.
-    """
-    size = int(np.prod(shape)) * dtype.itemsize
-    held = np.zeros(size + BYTES, np.uint8)
-    start = -held.ctypes.data % BYTES
-    return held[start:start + size].view(dtype).reshape(shape)
+@register_model(Lanes)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, kind.vector)
 
 
-def _subtract_rows(typingctx, M, m, g, j, count, out, o):
-    """out[r, lane] -= sum over `count` columns c of M[c, r, lane] g[c, lane], for ROWS rows.
+def _operator(own: Any, instruction: str) -> None:
+    @infer_global(own)
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            if len(args) == 2 and isinstance(args[0], Lanes) and args[0] == args[1]:
+                return signature(args[0], *args)
 
-    Arrays are flat, of one precision; `m`, `j` and `o` are where the parts of M, g and out begin.
-    """
-    signature = types.void(M, m, g, j, count, out, o)
-    double = M.dtype == types.float64
-    size = 8 if double else 4
-    wide = BYTES // size
-    vector = ir.VectorType(ir.DoubleType() if double else ir.FloatType(), wide)
+    @lower_builtin(own, Lanes, Lanes)
+    def lower(context, builder, signature, args):
+        # "contract": a product and a sum become one instruction
+        return getattr(builder, instruction)(*args, flags=("contract",))
 
+
+for _own, _instruction in ((operator.add, "fadd"), (operator.iadd, "fadd"), (operator.sub, "fsub"),
+                           (operator.isub, "fsub"), (operator.mul, "fmul")):
+    _operator(_own, _instruction)
+
+
+def _place(context, builder, signature, args):
+    """Return where vector number args[1] of array args[0] lies, and what it is aligned to."""
+    kind = signature.args[0]
+    data = context.make_array(kind)(context, builder, args[0]).data
+    first = builder.bitcast(data, Lanes(kind.dtype).vector.as_pointer())
+    number = context.cast(builder, args[1], signature.args[1], types.intp)
+    return builder.gep(first, [number]), kind.dtype.bitwidth // 8
+
+
+def _load(typingctx, a, k):
+    """Return vector number k of a flat array."""
     def codegen(context, builder, signature, args):
-        kinds = signature.args
-        base = {k: context.make_array(kinds[k])(context, builder, args[k]).data for k in (0, 2, 5)}
-        start = {k: context.cast(builder, args[k], kinds[k], types.intp) for k in (1, 3, 4, 6)}
+        at, align = _place(context, builder, signature, args)
+        return builder.load(at, align=align)
 
-        def number(value):
-            return ir.Constant(start[4].type, value)
+    return Lanes(a.dtype)(a, k), codegen
 
-        def place(k, first, offset):
-            at = builder.gep(base[k], [builder.add(first, offset)])
-            return builder.bitcast(at, vector.as_pointer())
 
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS)]
-        for one in sums:
-            builder.store(ir.Constant(vector, None), one)
-        with cgutils.for_range(builder, start[4]) as loop:
-            right = builder.load(
-                place(2, start[3], builder.mul(loop.index, number(wide))), align=size)
-            column = builder.mul(loop.index, number(ROWS * wide))
-            for r, one in enumerate(sums):
-                at = builder.add(column, number(r * wide))
-                left = builder.load(place(0, start[1], at), align=size)
-                product = builder.fmul(left, right, flags=("contract",))
-                builder.store(builder.fadd(builder.load(one), product, flags=("contract",)), one)
-        for r, one in enumerate(sums):
-            at = place(5, start[6], number(r * wide))
-            left = builder.fsub(builder.load(at, align=size), builder.load(one))
-            builder.store(left, at, align=size)
+def _store(typingctx, a, k, value):
+    """Write vector number k of a flat array."""
+    def codegen(context, builder, signature, args):
+        at, align = _place(context, builder, signature, args)
+        builder.store(args[2], at, align=align)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(a, k, value), codegen
 
 
-subtract_rows: Any = intrinsic(_subtract_rows)
+def _splat(typingctx, number):
+    """Return a vector of one number."""
+    def codegen(context, builder, signature, args):
+        vector, index = signature.return_type.vector, ir.IntType(32)
+        none = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(none, args[0], ir.Constant(index, 0))
+        zeros = ir.Constant(ir.VectorType(index, vector.count), None)
+        return builder.shuffle_vector(first, none, zeros)
+
+    return Lanes(number)(number), codegen
+
+
+load: Any = intrinsic(_load)
+store: Any = intrinsic(_store)
+splat: Any = intrinsic(_splat)

@@ -25,10 +25,8 @@ def classify(error: Array, u: Array, free: Array, start: Array, alpha: float
     start : (B, n_L)
         The first error, r_L* - r_L^-.
     """
-    def norm(a: Array) -> Array:
-        return np.linalg.norm(np.asarray(a, np.float64), axis=1)
+    from dfc_neuro.rates import _outputs
 
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance, size = norm(error - error.dtype.type(alpha) * u), norm(free)
-        less = norm(error) < SHRUNK * norm(start)
-    return (distance < CLOSE * size) & less, ~(distance <= size)
+    converged, diverged = np.empty(len(error), bool), np.empty(len(error), bool)
+    _outputs.classify(error, u, free, start, alpha, CLOSE, SHRUNK, converged, diverged)
+    return converged, diverged

@@ -11,10 +11,12 @@ L layers, and its ends in ``skips``; ``links`` has the ends of all W.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from dfc_neuro.rates import threads as pools
+from dfc_neuro.rates.flat import joined, split
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
 
 Array = np.ndarray
@@ -34,10 +36,24 @@ class Network:
     nonlinearities: tuple[str, ...]
     skips: tuple[tuple[int, int], ...] = ()
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """n_0, ..., n_L."""
         return (self.W[0].shape[1], *(w.shape[0] for w in self.W[:self.depth]))
+
+    @cached_property
+    def layout(self) -> tuple[Array, Array]:
+        """n_0, ..., n_L, and the numbers of the nonlinearities, as the kernels take them."""
+        return (np.array(self.sizes, np.int64),
+                np.array([NONLINEARITIES[n].code for n in self.nonlinearities], np.int64))
+
+    @cached_property
+    def places(self) -> Array:
+        """Of each W its layer, j of the rates r_j that it reads, and where it begins in a vector of
+        all W: (K, 3).
+        """
+        starts = np.cumsum([0, *(w.size for w in self.W[:-1])])
+        return np.column_stack([np.array(self.links), starts])
 
     @property
     def depth(self) -> int:
@@ -75,7 +91,7 @@ class Network:
 
     def astype(self, dtype) -> Network:
         """Return a copy in another precision."""
-        W, b, Q = ([np.array(a, dtype=dtype, order="C") for a in part]
+        W, b, Q = (split(joined([np.array(a, dtype=dtype) for a in part]), [a.shape for a in part])
                    for part in (self.W, self.b, self.Q))
         return Network(W, b, Q, self.nonlinearities, self.skips)
 
@@ -112,21 +128,19 @@ class Forward:
 
 def forward(net: Network, x: Array) -> Forward:
     """Run the network without control: v_i = W_i r_{i-1} + b_i, r_i = phi_i(v_i)."""
-    v = [np.empty((len(x), n), net.dtype) for n in net.sizes[1:]]
-    r = [np.empty_like(part) for part in v]
+    from dfc_neuro.rates import _layers
 
-    rates = [x, *r]
+    B, F = len(x), net.dtype
+    v, r = (np.empty(B * sum(net.sizes[1:]), F) for _ in range(2))
+    network = (*net.layout, net.places, joined(net.W), joined(net.b))
+    inputs = np.ascontiguousarray(x, F).reshape(-1)
 
     def run(block: slice) -> None:
-        for i, name in enumerate(net.nonlinearities):
-            np.matmul(rates[i][block], net.W[i].T, out=v[i][block])
-            v[i][block] += net.b[i]
-            for j, w in net.skips_to(i):
-                v[i][block] += rates[j][block] @ w.T
-            r[i][block] = NONLINEARITIES[name].phi(v[i][block])
+        _layers.forward(*network, inputs, v, r, block.start, block.stop)
 
-    pools.over_blocks(run, len(x), work=_work(net, len(x)))
-    return Forward(x, v, r)
+    pools.over_blocks(run, B, work=_work(net, B))
+    shapes = [(B, n) for n in net.sizes[1:]]
+    return Forward(x, split(v, shapes), split(r, shapes))
 
 
 def _work(net: Network, samples: int) -> float:

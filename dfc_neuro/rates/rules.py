@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from dfc_neuro.errors import EngineError
 from dfc_neuro.files.dimensions import evaluate
 from dfc_neuro.files.text import names
 from dfc_neuro.rates import threads as pools
+from dfc_neuro.rates._blocks import predicted, products
 from dfc_neuro.rates.compile import RuleKernel
+from dfc_neuro.rates.flat import joined, split
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
-from dfc_neuro.rates.simulate import combined, phi_deviation, rule_parameters
+from dfc_neuro.rates.simulate import combined, deviation, rule_parameters
 
 Array = np.ndarray
 MEASURED = 1_000_000  # evaluations of a rule that are timed
@@ -43,8 +46,11 @@ def apical_control_factor(rule: RuleKernel, where: str = "the feedback rule") ->
 
 
 def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], basal: list[Array],
-               apical: list[Array], r: list[Array] | None = None) -> Update:
+               apical: list[Array], dr: list[Array] | None = None,
+               seen: list[Array] | None = None) -> Update:
     """Return the mean over the minibatch of a forward rule at one state.
+
+    Each thread reads it for a part of the units of every layer.
 
     Parameters
     ----------
@@ -54,55 +60,62 @@ def apply_rule(rule: RuleKernel, net: Network, fwd: Forward, x: list[Array], bas
         The network and its feedforward pass.
     x, basal, apical : lists of (B, n_i)
         Deviations of soma and basal compartment from the feedforward state; apical voltage.
-    r : list of (B, n_i), optional
-        Presynaptic rates r_1..r_{L-1} where they are not those of `x`.
+    dr : list of (B, n_i), optional
+        Deviations of the rates, if they are known already.
+    seen : list of (B, n_i), optional
+        Deviations of the presynaptic rates, if they are others.
     """
-    plan, p, F = rule.separated, rule_parameters(rule, net.dtype), net.dtype
-    B = len(fwd.x)
+    plan, F, B = rule.separated, net.dtype, len(fwd.x)
+    (n, codes), slots = net.layout, len(plan.post)
+    first = np.concatenate([[0], np.cumsum(n[1:])])
+    p, dr = rule_parameters(rule, F), dr or deviation(net, fwd, x)
+    v, r, dp = joined(fwd.v), joined(fwd.r), np.empty(B * first[-1], F)
     needed = any("gain_post" in post for post in plan.post)
-    gain = slopes(net, fwd) if needed else fwd.r  # any array of the shape where it is not read
-    post = [np.empty((len(plan.post), B, n), F) for n in net.sizes[1:]]
-    pre = [np.empty((len(plan.pre), B, n), F) for n in net.sizes[:-1]]
-    x_0 = np.ascontiguousarray(fwd.x, F)
-    inputs = plan.pre == ("rate_pre",)  # the factor of the first layer is its input
-    if inputs:
-        pre[0] = x_0[None]
+    gain = joined(slopes(net, fwd)) if needed else r  # any array of the shape if it is not read
+    states = [joined(part) for part in (x, basal, apical, dr)]
+    inputs = _pre_factors(rule, np.ascontiguousarray(fwd.x, F).reshape(-1), p)
+    pre = _pre_factors(rule, r + joined(seen or dr), p)
 
-    def run(block: slice) -> None:
-        def of(part: Array) -> Array:
-            return part[block].reshape(-1)
+    def post_factors(starts: Array, ends: Array) -> Array:
+        post = np.empty(slots * B * int((ends - starts).sum()), F)
+        if rule.module.PREDICTS:
+            predicted(first, codes, v, r, states[1], starts, ends, dp)
+        rule.module.factors(first, *states, dp, r, v, gain, p, starts, ends, post)
+        return post
 
-        below = of(x_0)
-        for i, name in enumerate(net.nonlinearities):
-            n, m = net.sizes[i + 1], net.sizes[i]
-            if i or not inputs:
-                rule.module.pre_factors(below, below, below, p,
-                                        pre[i].reshape(-1)[block.start * m:], B * m)
-            v, free = of(fwd.v[i]), of(fwd.r[i])
-            dr, dp = (phi_deviation(name, v, free, of(part[i])) for part in (x, basal))
-            rule.module.post_factors(of(x[i]), of(basal[i]), of(apical[i]), dr, dp, free, v,
-                                     of(gain[i]), p, post[i].reshape(-1)[block.start * n:], B * n)
-            below = of(r[i]) if r else free + dr
-
-    pools.over_blocks(run, B, work=10.0 * B * sum(net.sizes))  # threads wait for short calls
-    mean = F.type(1.0 / B)
-    sums = [[mean * part[a].sum(axis=0) if a in plan.summed else part[a][0] for part in post]
-            for a in range(len(plan.post))]
     if rule.by_synapse:
-        db = sums[plan.bias] if plan.bias >= 0 else [np.zeros_like(b, F) for b in net.b]
-        return Update([_by_synapse(rule, w, post[i], pre[j])
-                       for w, (i, j) in zip(net.W, net.links, strict=True)], db)
-    found = pools.outer_sums([(post[i][a], pre[j][b]) for _, a, b in plan.products
-                              for i, j in net.links])
-    products: list[list[Array]] = [[] for _ in plan.weight]
-    for k, (c, _, _) in enumerate(plan.products):
-        parts = found[k * len(net.W):(k + 1) * len(net.W)]
-        for part in parts:
-            part *= mean
-        products[c] = [a + b for a, b in zip(products[c], parts, strict=True)] \
-            if products[c] else parts
-    products[0] = products[0] or [np.zeros_like(w) for w in net.W]
-    return combined(rule, net.W, [i for i, _ in net.links], products, sums)
+        post_of = split(post_factors(0 * n[1:], n[1:]), [(slots, B, m) for m in n[1:]])
+        pre_of = [inputs, *(pre[:, B * lo:B * hi] for lo, hi in pairwise(first))]
+        return Update(
+            [_by_synapse(rule, w, post_of[i], pre_of[j].reshape(len(plan.pre), B, -1))
+             for w, (i, j) in zip(net.W, net.links, strict=True)],
+            [post[plan.bias].mean(axis=0) if plan.bias >= 0 else np.zeros_like(b)
+             for post, b in zip(post_of, net.b, strict=True)])
+
+    db = np.zeros((slots, first[-1]), F)
+    dW = np.empty((len(plan.weight), sum(w.size for w in net.W)), F)
+    for c in set(range(len(dW))) - {c for c, _, _ in plan.products}:
+        dW[c] = 0.0
+    summed = np.array([a in plan.summed for a in range(slots)])
+
+    def run(part: slice) -> None:  # counts in 1/1024 of the units of every layer
+        starts, ends = n[1:] * part.start // 1024, n[1:] * part.stop // 1024
+        products(n, net.places, rule.module.PRODUCTS, summed, starts, ends,
+                 post_factors(starts, ends), pre, inputs, dW, db)
+
+    pools.over_blocks(run, 1024, work=2.0 * B * dW.shape[1] * len(plan.products))
+    shapes = [w.shape for w in net.W]
+    return combined(rule, net.W, [i for i, _ in net.links], [split(part, shapes) for part in dW],
+                    [split(part, [(m,) for m in net.sizes[1:]]) for part in db])
+
+
+def _pre_factors(rule: RuleKernel, rates: Array, p: Array) -> Array:
+    """Return the presynaptic factors of flat rates, (slots, rates); often the rates themselves."""
+    if rule.separated.pre == ("rate_pre",):
+        return rates[None]
+    found = np.empty((len(rule.separated.pre), rates.size), rates.dtype)
+    rule.module.pre_factors(rates, rates, rates, p, found.reshape(-1), rates.size)
+    return found
 
 
 def seconds_by_synapse(rule: RuleKernel, net: Network, samples: int) -> float:

@@ -12,6 +12,7 @@ from dfc_neuro.errors import NumericalError
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates.compile import RuleKernel, compile_rule
 from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.flat import joined, split
 from dfc_neuro.rates.network import Forward, Network, Update, slopes
 from dfc_neuro.rates.nonlinearities import NONLINEARITIES
 
@@ -80,11 +81,6 @@ def _flat(parts: list[Array], dtype: np.dtype) -> Array:
     return np.concatenate([np.asarray(p, dtype).ravel() for p in parts])
 
 
-def _split(flat: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-    ends = np.cumsum([int(np.prod(s)) for s in shapes])
-    return [part.reshape(s) for part, s in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
-
-
 def _corrector(net: Network, control: Control) -> Array:
     """Return (I + g Q_L)^-1 g Q_L, flat, g the effect of an error on the output in one step."""
     if not control.second_order:
@@ -100,7 +96,7 @@ def rule_parameters(rule: RuleKernel, dtype: np.dtype) -> Array:
 
 
 def combined(rule: RuleKernel, weights: list[Array], layers: Sequence[int],
-             products: list[list[Array]], sums: list[list[Array]]) -> Update:
+             products: Sequence[list[Array]], sums: Sequence[list[Array]]) -> Update:
     """Return the mean of a rule from those of its products and of its postsynaptic factors.
 
     Parameters
@@ -190,11 +186,9 @@ def simulate(
     kernel = no_rule() if by_synapse else rule
     learn = kernel is not no_rule()
     total, n_L = sum(sizes[1:]), sizes[-1]
-    codes = np.array([NONLINEARITIES[n].code for n in net.nonlinearities], np.int64)
-    W, Q = _flat(net.W, F), _flat(net.Q, F)
-    starts = np.cumsum([0, *(w.size for w in net.W)])[net.depth:-1]
-    skips = np.array([(i, j, at) for (i, j), at in zip(net.skips, starts, strict=True)],
-                     np.int64).reshape(-1, 3)
+    W, Q = joined(net.W), joined(net.Q)
+    n, codes = net.layout
+    skips = net.places[net.depth:]
     noisy = 0
     if noise is not None:
         noisy = 1
@@ -230,8 +224,8 @@ def simulate(
                  if noise is not None else np.empty((0, 0, 0), F))
         trouble = np.zeros(2, np.int64)
         kernel.module.dynamics(
-            np.array(sizes, np.int64), skips, codes, W, Q, corrector, cut([fwd.x]), cut(fwd.v),
-            cut(fwd.r), cut(gain), cut([delta]),
+            n, skips, codes, W, Q, corrector, cut([fwd.x]), cut(fwd.v), cut(fwd.r), cut(gain),
+            cut([delta]),
             np.ascontiguousarray(numbers[block], np.int64), constants, flags, given,
             0 if seed is None else seed, p, dW, db, end, trace, trouble)
         return dW, db, end, trace, trouble
@@ -250,7 +244,7 @@ def simulate(
         return [(S, n) for n in sizes[1:]]
 
     def collect(which: int) -> list[Array]:
-        parts = [_split(d[2][which], block_shapes(d[2][0].size // n_L)) for d in done]
+        parts = [split(d[2][which], block_shapes(d[2][0].size // n_L)) for d in done]
         return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
     update = Update([], [])
@@ -266,8 +260,8 @@ def simulate(
         products = sum(d[0] for d in done).reshape(len(plan.weight), -1) * scale
         sums = sum(d[1] for d in done).reshape(len(plan.post), -1) * scale
         update = combined(rule, weights, layers,
-                          [_split(part, [w.shape for w in weights]) for part in products],
-                          [_split(part, [(n,) for n in sizes[1:]]) for part in sums])
+                          [split(part, [w.shape for w in weights]) for part in products],
+                          [split(part, [(n,) for n in sizes[1:]]) for part in sums])
     trajectory = _trajectory(net, fwd, done, record_every) if record_every else None
     u = np.concatenate([d[2][0].reshape(-1, n_L) for d in done])
     return Controlled(fwd, u, collect(1), collect(2), collect(3), update.dW, update.db,

@@ -85,8 +85,9 @@ def over(work: Callable[[T], R], items: Sequence[T], threads: int | None = None)
         others = [pool(most).submit(busy, item) for item in items[1:]]
         try:
             return [busy(items[0]), *(other.result() for other in others)]
-        finally:
+        except BaseException:
             wait(others)
+            raise
 
 
 def blocks(length: int, threads: int | None = None) -> list[slice]:

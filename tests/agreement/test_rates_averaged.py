@@ -72,6 +72,19 @@ def test_exact_for_a_linear_network_in_every_setting_and_at_any_length(setting, 
                                atol=1e-11 * np.abs(steps_taken.u).max())
 
 
+@pytest.mark.parametrize("dtype,close", [(np.float64, 1e-11), (np.float32, 2e-5)])
+def test_more_outputs_than_rows_and_samples_that_fill_no_vector(dtype, close):
+    """The chain takes ten rows and four or eight samples at a time: here 13 and 11."""
+    net = network(phi="linear", sizes=(15, 14, 13, 13), gain=0.5)
+    fwd, delta = minibatch(net, 1.0, B=11)
+    control, low = replace(MNIST, steps=100), net.astype(dtype)
+    path = simulate(net, control, fwd, delta, record_every=1, bound=0.0).trajectory
+    mean = time_average(low, control, forward(low, fwd.x.astype(dtype)), delta.astype(dtype))
+    for found, soma, free in zip(mean.x, path.v_soma, fwd.v, strict=True):
+        exact = soma.mean(axis=0) - free
+        np.testing.assert_allclose(found, exact, rtol=0, atol=close * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("k_p", [0.0, 2.0])
 def test_instantaneous_system_and_pure_integral_control(k_p):
     net = network(phi="linear")

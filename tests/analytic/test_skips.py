@@ -16,7 +16,7 @@ from dfc_neuro.rates.compile import compile_rule
 from dfc_neuro.rates.control import Control
 from dfc_neuro.rates.network import Network, backprop, forward, jacobian
 from dfc_neuro.rates.simulate import simulate
-from dfc_neuro.rates.steady_state import steady_control, sweep
+from dfc_neuro.rates.steady_state import steady_state
 
 SIZES, SKIPS, B = (5, 6, 4, 3), ((2, 0), (1, 0), (2, 1)), 7
 PHI = {"tanh": np.tanh, "linear": lambda v: v, "relu": lambda v: np.where(v > 0, v, 0.0 * v),
@@ -221,8 +221,7 @@ def test_settled_states_solve_the_equations(state):
     for net in (state[0], network(("linear", "linear"))):
         fwd, delta = forward(net, state[1].x), state[2]
         end = simulate(net, replace(CONTROL, steps=4000), fwd, delta)
-        u = steady_control(net, fwd, delta, CONTROL.alpha)
-        x, _ = sweep(net, fwd, [u @ Q.T for Q in net.Q])
+        steady = steady_state(net, fwd, delta, CONTROL.alpha)
         for b in range(B):
             start = np.concatenate([*(v[b] for v in fwd.v), np.zeros(3)])
             c = replace(CONTROL, k_p=0.0)  # at rest u = u_int
@@ -233,10 +232,9 @@ def test_settled_states_solve_the_equations(state):
             np.testing.assert_allclose(settled, v, atol=1e-10)
             np.testing.assert_allclose(end.u[b], u_b, atol=1e-10)
             if net is not state[0]:
-                np.testing.assert_allclose(u[b], u_b, atol=1e-10)
-                np.testing.assert_allclose(
-                    np.concatenate([free[b] + a[b] for free, a in zip(fwd.v, x, strict=True)]), v,
-                    atol=1e-10)
+                np.testing.assert_allclose(steady.u[b], u_b, atol=1e-10)
+                found = [free[b] + a[b] for free, a in zip(fwd.v, steady.x, strict=True)]
+                np.testing.assert_allclose(np.concatenate(found), v, atol=1e-10)
 
 
 def padded():

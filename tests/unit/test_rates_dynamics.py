@@ -49,9 +49,9 @@ def made(case, network):
     return net, x, delta, noise
 
 
-def close(found, expected, scale=None):
+def close(found, expected, scale=None, slack=0.0):
     size = np.abs(expected).max() if scale is None else scale
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(size, 1.0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(size, 1.0) + slack)
 
 
 @settings(max_examples=40)
@@ -66,9 +66,13 @@ def test_every_state_of_every_option(transcription, network, case):
     quiet = c if case["noisy"] else replace(c, sigma=0.0, sigma_output=0.0)
     end = simulate(net, quiet, forward(net, x), delta, noise=noise, record_every=1, bound=0)
     path = end.trajectory
-    close(path.u, expected.u)
+    # an unstable loop makes rounding grow: by how much, the recursion itself shows
+    moved = transcription.run(net, c, x, delta + 1e-15, noise)
+    slack = 10 * max(np.abs(a - b).max() for a, b in zip(
+        (moved.u, *moved.v), (expected.u, *expected.v), strict=True))
+    close(path.u, expected.u, slack=slack)
     for i in range(net.depth):
-        scale = max(np.abs(expected.v[i]).max(), np.abs(expected.v_A[i]).max())
+        scale = max(np.abs(expected.v[i]).max(), np.abs(expected.v_A[i]).max(), slack * 1e12)
         close(path.v_soma[i], expected.v[i], scale)
         close(path.v_basal[i], expected.v_B[i], scale)
         close(path.v_apical[i], expected.v_A[i], scale)
@@ -76,7 +80,7 @@ def test_every_state_of_every_option(transcription, network, case):
         close(end.x[i], expected.v[i][-1] - expected.v[i][0], scale)
         close(end.basal[i], expected.v_B[i][-1] - expected.v_B[i][0], scale)
         close(end.apical[i], expected.v_A[i][-1], scale)
-    close(end.u, expected.u[-1])
+    close(end.u, expected.u[-1], slack=slack)
 
 
 @pytest.mark.parametrize("rule", [*FORWARD, "dfc_feedback"])
