@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from dfc_neuro.kernels._functions import tanh as tanh64
+
 # tanh(x)/x on |x| <= 9 as a rational function of x^2: our own fit, weighted least squares iterated
 # to the minimax of the relative error, which is 1.3e-9 before rounding.
 _P = (0.9999999987256709, 0.13680857190214196, 0.0038695089393724837, 2.8031330452825957e-05,
@@ -35,14 +37,14 @@ inner: dict[str, Any] = options | {"inline": "always"}
 
 
 def tanh(x):
-    """Hyperbolic tangent: the library's in float64, a rational function in float32."""
+    """Hyperbolic tangent: that of the cells' kernels in float64, a rational one in float32."""
     return math.tanh(x)
 
 
 @overload(tanh, inline="always")
 def _tanh(x):
     if x != types.float32:
-        return lambda x: math.tanh(x)
+        return lambda x: tanh64(x)
     p0, p1, p2, p3, p4, p5 = _P32
     q0, q1, q2, q3, q4 = _Q32
 
