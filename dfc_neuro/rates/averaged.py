@@ -15,8 +15,8 @@ Then one forward sweep with delta_i, and the rule is read at the averaged state.
 What is left is second order in the displacement.  The sweep's output shows one part of it, as the
 Newton step s that would remove it; the other is the difference of the average of a function and
 the function of the average, which is s times the variance over time of the filtered control,
-relative to the square of its mean: c.  So the error is put at 5 s (1 + c), and after one Newton
-step, whose own residual is s', at s' + 20 s (c + 0.02).  The numbers allow for what the output
+relative to the square of its mean: c.  So the error is put at 2 s + 28 s c, and after one Newton
+step, whose own residual is s', at s' + 28 s (c + 0.02).  The numbers allow for what the output
 does not show; on small networks of tanh and sigmoid units, for nudges of 1e-4 to 0.1 and T of 1 to
 20 tau_u, the error of the update is then below three times the estimate.
 Where the error of the output has grown, the loop is unstable and the estimate infinite.
@@ -125,11 +125,11 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     whole, squares, grown = map(sum, zip(*pools.over(first, blocks, threads), strict=True))
     spread = max(control.steps * squares / max(whole, TINY) - 1.0, 0.0)
     size = missed()
-    estimate = np.inf if grown else 5.0 * size * (1.0 + spread)
+    estimate = np.inf if grown else size * (2.0 + 28.0 * spread)
     newton = TOLERANCE <= estimate < np.inf
     if newton:
         pools.over(fill, blocks, threads)
-        estimate = missed() + 20.0 * size * (0.02 + spread)
+        estimate = missed() + 28.0 * size * (0.02 + spread)
     shapes = [(B, n) for n in net.sizes[1:]]
     return Averaged(split(x, shapes), split(basal, shapes), split(apical, shapes),
                     split(dr, shapes), u, error, estimate, newton)
