@@ -87,8 +87,8 @@ def _epoch(writer: Writer, recorder: Recorder, trainer: Trainer, epoch: int,
                  *(("feedback_stepped",) if plan.linear_feedback else ())):
         found.setdefault(name, float("nan"))
     if tally.stepped:
-        log.warning("epoch %d: the closed form of the time average gave way to time steps in %d "
-                    "minibatches, for its error would have been over %g", epoch, tally.stepped,
+        log.warning("epoch %d: the closed form of the time average gave way to time steps for %d "
+                    "samples, for its error would have been over %g", epoch, tally.stepped,
                     TOLERANCE)
     for name, value in found.items():
         writer.extend(f"metrics/{name}", [value], ("epoch",), _unit(name),

@@ -44,8 +44,8 @@ class Minibatch:
 class Step:
     """The update of one minibatch, and how many samples converged, diverged or did neither.
 
-    With the integrator "averaged", `newton` and `stepped` are 1 where the closed form needed a
-    Newton step, or gave way to time steps.
+    With the integrator "averaged", `newton` is 1 where the closed form needed a Newton step, and
+    `stepped` is the number of samples for which it gave way to time steps.
     """
 
     update: Update

@@ -107,7 +107,8 @@ def _pack(M, S, n_L, first, lanes, n, out):
 
 
 @njit(**inner)
-def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, error, hidden):
+def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, error, hidden,
+          squares):
     """Step the loop of each sample to the last stored state; all arrays are flat.
 
     Parameters
@@ -125,11 +126,8 @@ def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, erro
     hidden : (S, n_L)
         Minus the sum over hidden layers of J_i x_i at the end: of what all layers up to i do to
         the output through layer i; filled.
-
-    Returns
-    -------
-    float
-        Sum over samples, outputs and time of the square of the once filtered control.
+    squares : (S,)
+        Sum over outputs and time of the square of the once filtered control; filled.
     """
     depth, F = f.size // e0.size, e0.dtype
     n_L = M.size // f.size
@@ -138,7 +136,6 @@ def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, erro
     matrices, start = np.zeros(depth * n * size, F), np.zeros(size, F)
     g, state, ends, square = (np.zeros(depth * size, F), np.zeros(4 * size, F),
                               np.zeros(size, F), np.zeros(lanes, F))
-    total = 0.0
     for first in range(0, S, lanes):
         here = min(lanes, S - first)
         if here < lanes:
@@ -153,8 +150,6 @@ def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, erro
         state[:3 * size] = 0.0
         assign(state[3 * size:], start)
         _steps(matrices, start, constants, steps, delayed, proactive, g, state, square)
-        for lane in range(lanes):
-            total += square[lane]
         for i in range(1, depth):
             for q in range(0, n, ROWS):
                 subtract_rows(matrices, q * depth * n, g[(depth - i) * size:], i * n, ends, q)
@@ -166,4 +161,4 @@ def chain(M, e0, constants, steps, delayed, proactive, f, u, u_int, u_slow, erro
                 hidden[to] = ends[at]
                 for i in range(depth):
                     f[i * e0.size + to] = g[(depth - 1 - i) * size + at]
-    return total
+            squares[first + lane] = square[lane]

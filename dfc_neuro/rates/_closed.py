@@ -106,7 +106,7 @@ def _mean_control(e0, u, u_int, u_slow, error, hidden, constants, flags, inverse
 
 @njit(**options)
 def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi, u, error, w, fixed,
-              inverse, shift, late):
+              inverse, shift, late, sums):
     """Find out what the linearised network says of the averages; without skip projections.
 
     Parameters
@@ -123,12 +123,9 @@ def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi,
         Of J Q + alpha I; filled.
     shift, late : states
         -beta x_{i,e}, and zeta D_i x_{i,e} with delayed transmission (empty without); filled.
-
-    Returns
-    -------
-    float, float, int
-        Sums over samples of the once filtered control, summed over time and squared, and squared
-        and summed; how many samples end with an error that has grown.
+    sums : (B, 3), float64
+        Of each sample's once filtered control, over time: the square of its sum, the sum of its
+        square; and whether the error has not grown, 1 or 0; filled.
     """
     first, _ = offsets(sizes)
     F, depth, S, n_L = W.dtype, codes.size, hi - lo, sizes[-1]
@@ -137,8 +134,8 @@ def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi,
     M = layer_gains(sizes, places, W, Q, D)
     f, u_int, u_slow, hidden = (np.empty(depth * S * n_L, F), np.empty(S * n_L, F),
                                 np.empty(S * n_L, F), np.empty(S * n_L, F))
-    squares = chain(M, e0, constants, flags[0], flags[1] != 0, flags[2] != 0, f, u, u_int, u_slow,
-                    error, hidden)
+    chain(M, e0, constants, flags[0], flags[1] != 0, flags[2] != 0, f, u, u_int, u_slow, error,
+          hidden, sums[lo:hi, 1])
     add_gains(M, constants[1], inverse[lo:hi])
     for s in range(lo, hi):
         _invert(inverse[s])
@@ -147,14 +144,14 @@ def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi,
 
     steps = flags[0]
     beta, zeta = (1.0 / constants[3] - 1.0) / steps, flags[1] / steps
-    whole, grown = 0.0, 0
     for s in range(S):
-        before, after = 0.0, 0.0
+        whole, before, after = 0.0, 0.0, 0.0
         for a in range(n_L):
             whole += (steps * (w[lo + s, a] - beta * f[s * n_L + a])) ** 2
             before += np.float64(delta[lo + s, a]) ** 2
             after += np.float64(error[s * n_L + a]) ** 2
-        grown += after > before
+        sums[lo + s, 0] = whole
+        sums[lo + s, 2] = 1.0 if after <= before else 0.0  # NaN has grown
 
     _last_somata(sizes, codes, places, W, Q, D, f, e0, error, shift, lo, hi)
     for i in range(depth):
@@ -166,7 +163,6 @@ def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi,
                 behind[q] = F.type(zeta) * own[q] * x_end[q]
         for q in range(x_end.size):
             x_end[q] *= F.type(-beta)
-    return whole, squares, grown
 
 
 @njit(**options)

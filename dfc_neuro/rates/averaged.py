@@ -19,13 +19,14 @@ relative to the square of its mean: c.  So the error is put at 2 s + 28 s c, and
 step, whose own residual is s', at s' + 28 s (c + 0.02).  The numbers allow for what the output
 does not show; on small networks of tanh and sigmoid units, for nudges of 1e-4 to 0.1 and T of 1 to
 20 tau_u, the error of the update is then below three times the estimate.
-Where the error of the output has grown, the loop is unstable and the estimate infinite.
+Where the error of the output has grown, the loop of that sample is unstable: it is doubtful.  So
+are those, largest first, without which the estimate of all the others is within the tolerance,
+as long as they are few; where they are many the estimate stays too large.
 """
 
 from __future__ import annotations
 
 import ast
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,6 +42,7 @@ from dfc_neuro.rates.network import Forward, Network
 
 Array = np.ndarray
 TOLERANCE = 1e-4  # of the update, relative
+FEW = 0.25  # of the samples of a minibatch that may be doubtful
 OUTPUTS = 128  # widest output: a sample's matrices are n_L x n_L, and beyond it steps are faster
 TINY = 1e-300  # instead of 0, to divide by
 DIFFERENCES = {"mismatch_post", "somatic_difference_post", "apical_post", "v_apical_post"}
@@ -52,8 +54,9 @@ class Averaged:
     """Time averages of a minibatch as deviations from the feedforward state, and the last state.
 
     ``x``, ``basal``, ``apical`` and ``dr``, of the rates at x, are lists of (B, n_i); ``u`` and
-    ``error`` (B, n_L) belong to the last state; `estimate` is the relative error that is left;
-    `newton` says whether a Newton step was taken.
+    ``error`` (B, n_L) belong to the last state; `doubtful` (B,) says for which samples none of this
+    is to be trusted; `estimate` is the relative error that the others leave in the update; `newton`
+    says whether a Newton step was taken.
     """
 
     x: list[Array]
@@ -62,6 +65,7 @@ class Averaged:
     dr: list[Array]
     u: Array
     error: Array
+    doubtful: Array
     estimate: float
     newton: bool
 
@@ -107,29 +111,53 @@ def time_average(net: Network, control: Control, fwd: Forward, delta: Array, *,
     late = np.empty(total if control.delayed else 0, F)
     u, error = np.empty((B, n_L), F), np.empty((B, n_L), F)
     w, fixed, miss, inverse = (np.zeros(shape) for shape in (*[(B, n_L)] * 3, (B, n_L, n_L)))
-    e0 = np.ascontiguousarray(delta, F)
+    sums, e0 = np.empty((B, 3)), np.ascontiguousarray(delta, F)
 
     def fill(block: slice) -> None:
         average(*network, control.alpha, block.start, block.stop, w, fixed, inverse, shift, late,
                 miss, x, basal, apical, dr)
 
-    def first(block: slice) -> tuple[float, float, int]:
-        found = linearise(*network, e0, constants, flags, block.start, block.stop, u, error, w,
-                          fixed, inverse, shift, late)
+    def first(block: slice) -> None:
+        linearise(*network, e0, constants, flags, block.start, block.stop, u, error, w,
+                  fixed, inverse, shift, late, sums)
         fill(block)
-        return found
 
-    def missed() -> float:
-        return math.sqrt(np.vdot(miss, miss)) / max(math.sqrt(np.vdot(w, w)), TINY)
+    def missed() -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # where a loop is unstable
+            return np.linalg.norm(miss, axis=1)
 
-    whole, squares, grown = map(sum, zip(*pools.over(first, blocks, threads), strict=True))
-    spread = max(control.steps * squares / max(whole, TINY) - 1.0, 0.0)
-    size = missed()
-    estimate = np.inf if grown else size * (2.0 + 28.0 * spread)
-    newton = TOLERANCE <= estimate < np.inf
-    if newton:
-        pools.over(fill, blocks, threads)
-        estimate = missed() + 28.0 * size * (0.02 + spread)
+    pools.over(first, blocks, threads)
+    before = missed()
+    doubtful = (sums[:, 2] == 0.0) | ~np.isfinite(before)
+    estimate, newton = np.inf, False
+    if doubtful.sum() <= FEW * B:
+        whole, squares, _ = sums[~doubtful].sum(axis=0)
+        spread = max(control.steps * squares / max(whole, TINY) - 1.0, 0.0)
+        size = max(float(np.linalg.norm(w[~doubtful])), TINY)
+        estimate = (2.0 + 28.0 * spread) * float(np.linalg.norm(before[~doubtful])) / size
+        newton = estimate >= TOLERANCE
+        if newton:
+            pools.over(fill, blocks, threads)
+            parts = np.stack([missed(), 28.0 * (0.02 + spread) * before]) / size
+            more = _with_largest(parts, doubtful)
+            if more.sum() <= FEW * B:
+                doubtful = more
+            estimate = float(np.linalg.norm(parts[:, ~doubtful], axis=1).sum())
     shapes = [(B, n) for n in net.sizes[1:]]
     return Averaged(split(x, shapes), split(basal, shapes), split(apical, shapes),
-                    split(dr, shapes), u, error, estimate, newton)
+                    split(dr, shapes), u, error, doubtful, estimate, newton)
+
+
+def _with_largest(parts: Array, doubtful: Array) -> Array:
+    """Add to `doubtful` the fewest samples without which the estimate is within the tolerance.
+
+    The estimate is the sum of two norms over samples, whose `parts` are (2, B).
+    """
+    order = np.argsort(np.where(doubtful, np.inf, parts.sum(axis=0)))[::-1]
+    squares = parts[:, order[::-1]] ** 2
+    squares[:, doubtful[order[::-1]]] = 0.0
+    without = np.sqrt(np.cumsum(squares, axis=1)).sum(axis=0)[::-1]  # the first k left out: [k]
+    fewest = max(int(np.searchsorted(-without, -TOLERANCE, side="right")), int(doubtful.sum()))
+    found = doubtful.copy()
+    found[order[:fewest]] = True
+    return found
