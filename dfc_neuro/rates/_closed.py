@@ -131,7 +131,7 @@ def linearise(sizes, codes, places, W, Q, v, r, delta, constants, flags, lo, hi,
     F, depth, S, n_L = W.dtype, codes.size, hi - lo, sizes[-1]
     e0, u, error = (delta[lo:hi].reshape(-1), u[lo:hi].reshape(-1), error[lo:hi].reshape(-1))
     D = slopes(codes, first, v, r, lo, hi)
-    M = layer_gains(sizes, places, W, Q, D)
+    M, _ = layer_gains(sizes, places, W, Q, D)
     f, u_int, u_slow, hidden = (np.empty(depth * S * n_L, F), np.empty(S * n_L, F),
                                 np.empty(S * n_L, F), np.empty(S * n_L, F))
     chain(M, e0, constants, flags[0], flags[1] != 0, flags[2] != 0, f, u, u_int, u_slow, error,

@@ -83,10 +83,10 @@ def _through_output(slope, W, S, n_L, n, J):
 
 @njit(**options)
 def layer_gains(sizes, places, W, Q, slopes):
-    """Return M_i = J_i Q_i of S samples, (L, S, n_L, n_L) flat.
+    """Return M_i = J_i Q_i of S samples, (L, S, n_L, n_L) flat, and the J_i of hidden layers.
 
     From the output down J_i = sum_k J_k W_ki diag(slope_i), over the layers k that read r_i;
-    `slopes` is their state phi_i'(v_i^-).
+    `slopes` is their state phi_i'(v_i^-).  J_i lies at ``S * n_L * first[i]`` as (S, n_L, n_i).
     """
     first, _ = offsets(sizes)
     depth, n_L, S = sizes.size - 1, sizes[-1], slopes.size // first[-1]
@@ -113,7 +113,7 @@ def layer_gains(sizes, places, W, Q, slopes):
         np.dot(here.reshape(size, n), Q[n_L * first[i]:n_L * first[i + 1]].reshape(n, n_L),
                M[i * size * n_L:(i + 1) * size * n_L].reshape(size, n_L))
     _through_output(top, Q[n_L * first[depth - 1]:], S, n_L, n_L, M[(depth - 1) * size * n_L:])
-    return M
+    return M, J
 
 
 @njit(**inner)
@@ -136,7 +136,7 @@ def total_gain(sizes, codes, places, W, Q, v, r, alpha, lo, hi, gain):
     step = max(1, JACOBIAN // sizes[-1])
     for at in range(lo, hi, step):
         end = min(at + step, hi)
-        M = layer_gains(sizes, places, W, Q, slopes(codes, first, v, r, at, end))
+        M, _ = layer_gains(sizes, places, W, Q, slopes(codes, first, v, r, at, end))
         add_gains(M, alpha, gain[at - lo:end - lo])
 
 

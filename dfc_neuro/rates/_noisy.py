@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dfc_neuro.rates._blocks import add, multiply
-from dfc_neuro.rates._elementwise import options, scale_rows
+from dfc_neuro.rates._blocks import add, multiply, offsets
+from dfc_neuro.rates._elementwise import options
+from dfc_neuro.rates._layers import layer_gains
 from dfc_neuro.rates._noise import normals_of
 
 
@@ -68,18 +69,16 @@ def draw(noise, sizes, seed, sample, given):
 
 
 @njit(**options)
-def noisy_block(sizes, W, Q, slope, sample, constants, draws, delayed, proactive, seed, given, dQ,
-                K):
+def noisy_block(sizes, places, W, Q, slope, sample, constants, draws, delayed, proactive, seed,
+                given, dQ, K):
     """Add up the noise's part of the update, and K, over the samples of a block.
 
     Parameters
     ----------
     sizes : int64 (L + 1,)
         n_0..n_L.
-    W, Q : flat weights
-        As in :mod:`dfc_neuro.rates._blocks`.
-    slope : flat
-        phi_i'(v_i^-), (S, n_i) of one layer after the other.
+    places, W, Q, slope
+        The network, and the state phi_i'(v_i^-), as in :mod:`dfc_neuro.rates._layers`.
     sample : int64 (S,)
         Numbers of the samples, for the noise.
     constants : (7,)
@@ -100,39 +99,26 @@ def noisy_block(sizes, W, Q, slope, sample, constants, draws, delayed, proactive
     noise = np.empty(S * draws * total, F)
     draw(noise, sizes, seed, sample, given)
 
-    # from the output down: J_i, M_i = J_i Q_i, and what the noise does to the output, J_i n_i
-    widest = sizes[1:].max()
-    J, below = np.zeros(S * n * widest, F), np.empty(S * n * widest, F)
-    product, seen = np.empty((S * n, n), F), np.empty((draws, n), F)
-    M, P = np.empty((L, n, n, S), F), np.empty((L, draws, n, S), F)
-    units, w_end = total, W.size
-    for i in range(L - 1, -1, -1):
-        m = sizes[i + 1]
-        units -= m
-        if i == L - 1:
-            for s in range(S):
-                for a in range(n):
-                    J[(s * n + a) * n + a] = one
-        else:
-            above = sizes[i + 2]
-            np.dot(J[:S * n * above].reshape(S * n, above),
-                   W[w_end:w_end + above * m].reshape(above, m),
-                   below[:S * n * m].reshape(S * n, m))
-            J, below = below, J
-        w_end -= m * sizes[i]
-        scale_rows(J, slope[S * units:S * (units + m)], S, n, m)
-        np.dot(J[:S * n * m].reshape(S * n, m), Q[n * units:n * (units + m)].reshape(m, n), product)
-        scale = constants[6] if i == L - 1 else constants[5]
+    # M_i = J_i Q_i, and what the noise does to the output, s_i J_i n_i
+    first, _ = offsets(sizes)
+    gains, J = layer_gains(sizes, places, W, Q, slope)
+    out = slope[S * first[L - 1]:]
+    M, P, seen = np.empty((L, n, n, S), F), np.empty((L, draws, n, S), F), np.empty((draws, n), F)
+    for i in range(L):
+        m, scale = sizes[i + 1], constants[6] if i == L - 1 else constants[5]
         for s in range(S):
             for a in range(n):
                 for b in range(n):
-                    M[i, a, b, s] = product[s * n + a, b]
-            at = S * draws * units + s * draws * m
-            multiply(noise[at:at + draws * m], J[s * n * m:(s + 1) * n * m], seen.reshape(-1),
-                     draws, m, n)
+                    M[i, a, b, s] = gains[((i * S + s) * n + a) * n + b]
+            at = S * draws * first[i] + s * draws * m
+            if i < L - 1:
+                own = S * n * first[i] + s * n * m
+                multiply(noise[at:at + draws * m], J[own:own + n * m], seen.reshape(-1), draws, m,
+                         n)
             for t in range(draws):
                 for a in range(n):
-                    P[i, t, a, s] = scale * seen[t, a]
+                    whole = out[s * n + a] * noise[at + t * n + a] if i == L - 1 else seen[t, a]
+                    P[i, t, a, s] = scale * whole
 
     u, c = np.zeros((draws + 2, n, S), F), np.zeros((draws + 1, n, S), F)
     u_int, q, Y = np.zeros(n * S, F), np.zeros((L, n * S), F), np.zeros((L, n * S), F)
@@ -163,14 +149,12 @@ def noisy_block(sizes, W, Q, slope, sample, constants, draws, delayed, proactive
         for a in range(n):
             for s in range(S):
                 met[s * draws + t, a] = g[a * S + s]
-    units = 0
+    part = np.empty(n * sizes[1:].max(), F)
     for i in range(L):
-        m = sizes[i + 1]
-        part = below[:m * n].reshape(m, n)
-        at = S * draws * units
-        np.dot(noise[at:at + S * draws * m].reshape(S * draws, m).T, met, part)
-        scale = constants[6] if i == L - 1 else constants[5]
-        _add_scaled(dQ[n * units:n * (units + m)], below[:m * n], scale)
-        units += m
+        m, scale = sizes[i + 1], constants[6] if i == L - 1 else constants[5]
+        at = S * draws * first[i]
+        np.dot(noise[at:at + S * draws * m].reshape(S * draws, m).T, met,
+               part[:m * n].reshape(m, n))
+        _add_scaled(dQ[n * first[i]:n * first[i + 1]], part[:m * n], scale)
     for t in range(draws + 1):
         K += np.dot(c[t], u[t + 1].T)

@@ -12,7 +12,9 @@ import numpy as np
 
 from dfc_neuro.errors import EngineError, NumericalError
 from dfc_neuro.rates import threads as pools
+from dfc_neuro.rates._layers import layer_gains
 from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.flat import joined, split
 from dfc_neuro.rates.loop import (
     coefficients,
     control_order,
@@ -21,7 +23,7 @@ from dfc_neuro.rates.loop import (
     recursion,
     unit,
 )
-from dfc_neuro.rates.network import Forward, Network, jacobian
+from dfc_neuro.rates.network import Forward, Network, slopes
 
 Array = np.ndarray
 HIGHEST = 4  # order of the Neumann series in M_j = J_j Q_j beyond which the recursion is faster
@@ -83,11 +85,12 @@ def check(net: Network, control: Control) -> None:
 
 def _linear(net: Network, fwd: Forward) -> tuple[list[Array], Array, Array]:
     """Return J_i as (B n_L, n_i), M (B, n_L, L, n_L), S (B, n_L, n_L, L), from the output down."""
-    B, n = fwd.r[-1].shape
-    J = jacobian(net, fwd)[::-1]
-    M = np.empty((B, n, net.depth, n), net.dtype)
-    for d, (J_i, Q_i) in enumerate(zip(J, net.Q[::-1], strict=True)):
-        M[:, :, d] = (J_i.reshape(B * n, -1) @ Q_i).reshape(B, n, n)
+    (B, n), (sizes, _) = fwd.r[-1].shape, net.layout
+    slope = slopes(net, fwd)
+    gains, hidden = layer_gains(sizes, net.places, joined(net.W), joined(net.Q), joined(slope))
+    M = np.ascontiguousarray(gains.reshape(-1, B, n, n)[::-1].transpose(1, 2, 0, 3))
+    J = [slope[-1][:, :, None] * np.eye(n, dtype=net.dtype),
+         *split(hidden, [(B, n, m) for m in net.sizes[1:-1]])[::-1]]
     # with copies, so that NumPy does not take its slower route for A A^T
     S = np.stack([J_i @ J_i.copy().transpose(0, 2, 1) for J_i in J], axis=3)
     return [J_i.reshape(B * n, -1) for J_i in J], M, S

@@ -31,6 +31,7 @@ from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates._noisy import noisy_block
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
+from dfc_neuro.rates.flat import joined
 from dfc_neuro.rates.network import Forward, Network, slopes
 from dfc_neuro.rates.rules import apical_control_factor
 
@@ -87,9 +88,9 @@ def noisy_update(net: Network, control: Control, fwd: Forward, rule: RuleKernel,
     NumericalError
         If the loop grows beyond all numbers within the phase.
     """
-    F, B, sizes = net.dtype, len(fwd.x), np.array(net.sizes, np.int64)
+    F, B, (sizes, _), places = net.dtype, len(fwd.x), net.layout, net.places
     total, n_L = int(sizes[1:].sum()), net.sizes[-1]
-    W, Q = (np.concatenate([a.ravel() for a in weights]) for weights in (net.W, net.Q))
+    W, Q = joined(net.W), joined(net.Q)
     constants = np.array([control.dt, control.alpha, control.k_p, control.soma_step,
                           control.apical_step, *control.noise_steps], F)
     numbers = np.arange(B) if samples is None else np.asarray(samples)
@@ -100,7 +101,7 @@ def noisy_update(net: Network, control: Control, fwd: Forward, rule: RuleKernel,
         dQ, K = np.zeros(n_L * total, F), np.zeros((n_L, n_L), F)
         given = (np.concatenate([z[:, block] for z in noise], axis=2, dtype=F)
                  if noise is not None else np.empty((0, 0, 0), F))
-        noisy_block(sizes, W, Q, np.concatenate([part[block].ravel() for part in slope]),
+        noisy_block(sizes, places, W, Q, joined([part[block] for part in slope]),
                     np.ascontiguousarray(numbers[block], np.int64), constants,
                     max(control.steps - 2, 0), control.delayed, control.proactive,
                     0 if seed is None else seed, given, dQ, K)
