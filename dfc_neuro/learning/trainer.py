@@ -193,9 +193,7 @@ class Trainer:
         if phase.control.integrator != "averaged":
             return steps()
         if not first:
-            if self._linear_feedback:
-                return linearised()
-            return steps()
+            return linearised() if self._linear_feedback else steps()
         self._linear_feedback = False
         stepped = steps()
         if noisy.applies(phase.rule, net, phase.control):

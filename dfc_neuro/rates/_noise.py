@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from dfc_neuro.rates._elementwise import options
+from dfc_neuro.rates._elementwise import assign, options
 
 _U = np.uint32
 _F = np.float32
@@ -96,16 +96,10 @@ def _normals(a, b, bits, x, y):
 
 
 @njit(**options)
-def _add(out, x, scale):
+def add_scaled(out, x, scale):
     """out += scale x; a loop over parts of arrays is vectorised only if they are slices."""
     for i in range(x.size):
         out[i] += scale * out.dtype.type(x[i])
-
-
-@njit(**options)
-def _copy(out, x):
-    for i in range(x.size):
-        out[i] = out.dtype.type(x[i])
 
 
 @njit(**options)
@@ -123,8 +117,8 @@ def _drawn(units, seed, sample, step, first, words, normals):
 def normals_of(out, seed, sample, step, first, words, normals):
     """Fill out with the N(0, 1) of one sample, step and layer; see :func:`add_normals`."""
     x, y = _drawn(out.size, seed, sample, step, first, words, normals)
-    _copy(out[:x.size], x)
-    _copy(out[x.size:], y)
+    assign(out[:x.size], x)
+    assign(out[x.size:], y)
 
 
 @njit(**options)
@@ -137,5 +131,5 @@ def add_normals(out, units, scale, seed, samples, step, first, words, normals):
     for row in range(samples.size):
         x, y = _drawn(units, seed, samples[row], step, first, words, normals)
         here = out[row * units:(row + 1) * units]
-        _add(here[:x.size], x, scale)
-        _add(here[x.size:], y, scale)
+        add_scaled(here[:x.size], x, scale)
+        add_scaled(here[x.size:], y, scale)

@@ -9,16 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dfc_neuro.rates._blocks import add, multiply, offsets
-from dfc_neuro.rates._elementwise import options
+from dfc_neuro.rates._blocks import add, multiply, offsets, widest
+from dfc_neuro.rates._elementwise import assign, control_step, options
 from dfc_neuro.rates._layers import layer_gains
-from dfc_neuro.rates._noise import normals_of
-
-
-@njit(**options)
-def _add_scaled(out, a, scale):
-    for i in range(a.size):
-        out[i] += scale * a[i]
+from dfc_neuro.rates._noise import add_scaled, normals_of
 
 
 @njit(**options)
@@ -41,27 +35,17 @@ def _times(M, c, out):
 
 
 @njit(**options)
-def _control(Y, u, u_next, u_int, dt, alpha, k_p):
-    """One step of the controller, whose error is -Y: the network's own output is the target."""
-    for i in range(Y.size):
-        u_int[i] -= dt * (Y[i] + alpha * u[i])
-        u_next[i] = u_int[i] - k_p * Y[i]
-
-
-@njit(**options)
 def draw(noise, sizes, seed, sample, given):
     """Fill noise, a flat (S, draws, n_i) a layer, with the normals that Euler's steps would add."""
     draws, first, at = noise.size // (sample.size * sizes[1:].sum()), 0, 0
-    widest = sizes[1:].max()
-    words = np.empty((2, widest), np.uint32)
-    normals = np.empty((3, widest), np.float32)
+    words = np.empty((2, widest(sizes)), np.uint32)
+    normals = np.empty((3, widest(sizes)), np.float32)
     for n in sizes[1:]:
         for s in range(sample.size):
             for t in range(draws):
                 here = noise[at:at + n]
                 if given.size:
-                    for j in range(n):
-                        here[j] = given[t, s, first + j]
+                    assign(here, given[t, s, first:first + n])
                 else:
                     normals_of(here, seed, sample[s], t, first, words, normals)
                 at += n
@@ -122,9 +106,10 @@ def noisy_block(sizes, places, W, Q, slope, sample, constants, draws, delayed, p
 
     u, c = np.zeros((draws + 2, n, S), F), np.zeros((draws + 1, n, S), F)
     u_int, q, Y = np.zeros(n * S, F), np.zeros((L, n * S), F), np.zeros((L, n * S), F)
-    drive = np.zeros((n, S), F)
+    drive, target = np.zeros((n, S), F), np.zeros(n * S, F)  # the network's own output: no error
     for t in range(draws + 1):
-        _control(Y[L - 1], u[t].reshape(-1), u[t + 1].reshape(-1), u_int, dt, alpha, k_p)
+        control_step(target, Y[L - 1], u[t].reshape(-1), u_int, u[t + 1].reshape(-1), dt, alpha,
+                     k_p)
         if t == draws:
             break
         read = u[t + 1] if proactive else u[t]
@@ -135,8 +120,7 @@ def noisy_block(sizes, places, W, Q, slope, sample, constants, draws, delayed, p
             i = L - 1 - step if delayed else step
             _relax(q[i], lam, P[i, t].reshape(-1), one)
             flat = drive.reshape(-1)
-            for r in range(n * S):
-                flat[r] = q[i, r]
+            assign(flat, q[i])
             if i:
                 add(flat, Y[i - 1])
             _times(M[i], c[t + 1], drive)
@@ -149,12 +133,12 @@ def noisy_block(sizes, places, W, Q, slope, sample, constants, draws, delayed, p
         for a in range(n):
             for s in range(S):
                 met[s * draws + t, a] = g[a * S + s]
-    part = np.empty(n * sizes[1:].max(), F)
+    part = np.empty(n * widest(sizes), F)
     for i in range(L):
         m, scale = sizes[i + 1], constants[6] if i == L - 1 else constants[5]
         at = S * draws * first[i]
         np.dot(noise[at:at + S * draws * m].reshape(S * draws, m).T, met,
                part[:m * n].reshape(m, n))
-        _add_scaled(dQ[n * first[i]:n * first[i + 1]], part[:m * n], scale)
+        add_scaled(dQ[n * first[i]:n * first[i + 1]], part[:m * n], scale)
     for t in range(draws + 1):
         K += np.dot(c[t], u[t + 1].T)

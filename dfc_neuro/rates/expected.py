@@ -83,6 +83,20 @@ def check(net: Network, control: Control) -> None:
                           "give it noise")
 
 
+def check_finite(dQ: list[Array], control: Control, what: str) -> None:
+    """Refuse an update that has left all numbers.
+
+    Raises
+    ------
+    NumericalError
+        If a part of it is not finite.
+    """
+    if not all(np.isfinite(part).all() for part in dQ):
+        raise NumericalError(
+            f"the {what} is not finite: the feedback loop is unstable within the "
+            f"{control.steps - 1} steps of its phase; check the stability of Q, lower dt or k_p")
+
+
 def _linear(net: Network, fwd: Forward) -> tuple[list[Array], Array, Array]:
     """Return J_i as (B n_L, n_i), M (B, n_L, L, n_L), S (B, n_L, n_L, L), from the output down."""
     (B, n), (sizes, _) = fwd.r[-1].shape, net.layout
@@ -233,8 +247,5 @@ def expected_update(net: Network, control: Control, fwd: Forward, *, noise_scale
     scale = mean_scale(control, noise_scale, len(fwd.x))
     dQ = [(scale * (d - Q @ found.K)).astype(net.dtype)
           for d, Q in zip(found.drive, net.Q, strict=True)]
-    if not all(np.isfinite(part).all() for part in dQ):
-        raise NumericalError(
-            "the expected feedback update is not finite: the feedback loop is unstable within the "
-            f"{control.steps - 1} steps of its phase; check the stability of Q, lower dt or k_p")
+    check_finite(dQ, control, "expected feedback update")
     return ExpectedUpdate(dQ, found.error, found.form)

@@ -26,12 +26,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfc_neuro.errors import EngineError, NumericalError
+from dfc_neuro.errors import EngineError
 from dfc_neuro.rates import threads as pools
 from dfc_neuro.rates._noisy import noisy_block
 from dfc_neuro.rates.compile import RuleKernel
 from dfc_neuro.rates.control import Control
-from dfc_neuro.rates.flat import joined
+from dfc_neuro.rates.expected import check_finite
+from dfc_neuro.rates.flat import joined, split
 from dfc_neuro.rates.network import Forward, Network, slopes
 from dfc_neuro.rates.rules import apical_control_factor
 
@@ -110,12 +111,7 @@ def noisy_update(net: Network, control: Control, fwd: Forward, rule: RuleKernel,
     done = pools.over(run, [slice(lo, min(lo + size, B)) for lo in range(0, B, size)], threads)
     scale = F.type(apical_control_factor(rule) / (B * (control.steps - 1)))
     K = np.sum([part for _, part in done], axis=0, dtype=F)
-    parts = np.split(np.sum([part for part, _ in done], axis=0, dtype=F),
-                     n_L * np.cumsum(sizes[1:-1]))
-    update = [scale * (part.reshape(Q_i.shape) + Q_i @ K)
-              for part, Q_i in zip(parts, net.Q, strict=True)]
-    if not all(np.isfinite(part).all() for part in update):
-        raise NumericalError(
-            "the feedback update is not finite: the feedback loop is unstable within the "
-            f"{control.steps - 1} steps of its phase; check the stability of Q, lower dt or k_p")
+    parts = split(np.sum([part for part, _ in done], axis=0, dtype=F), [Q_i.shape for Q_i in net.Q])
+    update = [scale * (part + Q_i @ K) for part, Q_i in zip(parts, net.Q, strict=True)]
+    check_finite(update, control, "feedback update")
     return update
