@@ -14,9 +14,24 @@ from dfc_neuro.learning import training
 from dfc_neuro.learning.trainer import Trainer
 from dfc_neuro.run import run
 
-# `dfc-neuro run`, with a checkpoint after every pass over the data
-COMMAND = ("import sys; from dfc_neuro.learning import training; training.CHECKPOINT_EVERY = 0.0; "
-           "from dfc_neuro.cli import main; main(['run', *sys.argv[1:]])")
+# `dfc-neuro run` with a checkpoint after every pass over the data, which does not end before its
+# input does: a run that is to be killed is not over before it is killed
+COMMAND = """
+import sys
+from dfc_neuro.cli import main
+from dfc_neuro.learning import training
+from dfc_neuro.results import Writer
+
+finish = Writer.finish
+
+def finish_when_told(*args, **kwargs):
+    sys.stdin.read()
+    return finish(*args, **kwargs)
+
+training.CHECKPOINT_EVERY = 0.0
+Writer.finish = finish_when_told
+main(["run", *sys.argv[1:]])
+"""
 
 
 def contents(path):
@@ -47,6 +62,7 @@ def cli(protocol, path, kill_at=None):
     command = [sys.executable, "-c", COMMAND, str(protocol), "-o", str(path), "--seed", "3"]
     partial = path.with_name(path.name + ".partial")
     with subprocess.Popen([*command, "--resume"] if partial.exists() else command,
+                          stdin=subprocess.DEVNULL if kill_at is None else subprocess.PIPE,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while kill_at is not None and process.poll() is None:
             if partial.exists() and commits(path) >= kill_at:
