@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="compile into an empty cache, too")
     if parser.parse_args().cold:
         with tempfile.TemporaryDirectory() as folder:
-            first = run(["-c", START], DFC_NEURO_CACHE=folder, NUMBA_CACHE_DIR=folder)
+            first = run(["-c", START], DFC_NEURO_CACHE=folder)
         print(f"start of the quickstart, nothing compiled: {shown(first)}", flush=True)
     run(["-c", START])
     print("start of the quickstart, compiled before: "

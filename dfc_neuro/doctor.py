@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dfc_neuro
 from dfc_neuro.files import library
+from dfc_neuro.generated import cache_folder
 
 CORE = ("brian2", "numpy", "numba", "scipy", "h5py", "matplotlib", "tqdm", "pydantic", "click",
         "tomli-w", "threadpoolctl", "scikit-learn")
@@ -48,6 +49,7 @@ def report(echo: Callable[[str], object] = print) -> int:
     if not missing:
         for line in _brian(missing):
             echo(line)
+    echo(f"kernel cache   {cache_folder()}; delete what is in it at any time")
     for kind, folder in library.FOLDERS.items():
         number = len(library.names(kind))
         echo(f"{folder:20} {number} files")

@@ -10,7 +10,6 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +28,7 @@ def cache_folder() -> Path:
 
 
 @lru_cache(maxsize=64)
-def module(text: str, kind: str, uses: tuple[Path, ...]) -> ModuleType:
+def module(text: str, kind: str) -> ModuleType:
     """Write a module unless it is there already, and import it.
 
     Parameters
@@ -38,15 +37,13 @@ def module(text: str, kind: str, uses: tuple[Path, ...]) -> ModuleType:
         Its source.
     kind : str
         How its name begins.
-    uses : tuple of Path
-        Source files that it imports; another name follows from a change in them.
 
     Raises
     ------
     EngineError
         If the cache folder cannot be written.
     """
-    name = f"{kind}_{_digest(text, uses)}"
+    name = f"{kind}_{_digest(text)}"
     path = cache_folder() / f"{name}.py"
     if not path.exists():
         try:
@@ -66,10 +63,8 @@ def module(text: str, kind: str, uses: tuple[Path, ...]) -> ModuleType:
     return found
 
 
-def _digest(text: str, uses: Iterable[Path]) -> str:
+def _digest(text: str) -> str:
     digest = hashlib.sha256(text.encode())
-    for path in uses:
-        digest.update(path.read_bytes())
     digest.update(f"{np.__version__} {sys.version_info[:2]}".encode())
     return digest.hexdigest()[:16]
 

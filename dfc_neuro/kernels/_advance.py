@@ -9,10 +9,10 @@ here it is dy/dt = -y.
 import math  # noqa: F401  (for the functions of a cell's text)
 
 import numpy as np
-from numba import njit
 
 from dfc_neuro.kernels import _functions as f  # noqa: F401
 from dfc_neuro.kernels._functions import options
+from dfc_neuro.kernels._njit import njit
 
 # --- what a cell's text fills in
 BLOCK, STATES, OWN, SEEN = 32, 1, 1, 1

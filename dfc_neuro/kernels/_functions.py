@@ -12,7 +12,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from dfc_neuro.kernels._njit import njit
 
 options: dict[str, Any] = {
     "nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp"}}

@@ -13,7 +13,6 @@ from dfc_neuro.rates import threads
 
 Array = np.ndarray
 TEMPLATE = Path(__file__).with_name("_advance.py")
-FUNCTIONS = Path(__file__).with_name("_functions.py")
 WORTH_THREADS = 20_000  # cells times steps from which on handing over to threads pays
 
 
@@ -44,7 +43,7 @@ class Cells:
                  where: str):
         self.text, self.y, self.own, self.shared, self.dt = text, y, own, shared, dt
         self.module: ModuleType = generated.module(
-            generated.filled(TEMPLATE, source(text, method, where)), "cell", (FUNCTIONS,))
+            generated.filled(TEMPLATE, source(text, method, where)), "cell")
         self.past = np.empty((3, y.shape[1]))
         self._seen = np.empty((len(text.seen), y.shape[1]))
         self.module.heights(y, own, shared, 0.0, self.past[:1])

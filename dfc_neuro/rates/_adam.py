@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._elementwise import options
 
 

@@ -9,8 +9,8 @@ and where its weights (n_i, n_j) lie.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._elementwise import (
     advance,
     advance_linearly,

@@ -13,8 +13,8 @@ balances the leak.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._elementwise import assign, inner, options
 from dfc_neuro.rates._lanes import BYTES, load, splat, store
 

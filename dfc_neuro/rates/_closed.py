@@ -8,8 +8,8 @@ number of stored states N, delayed, proactive.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._blocks import add, multiply, offsets, widest
 from dfc_neuro.rates._chain import chain
 from dfc_neuro.rates._elementwise import assign, inner, options

@@ -8,8 +8,8 @@ The layout of its flat arrays is that of :mod:`dfc_neuro.rates._blocks`.
 """
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._blocks import (
     CHUNK,
     NARROW_CHUNK,

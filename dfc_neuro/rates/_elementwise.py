@@ -12,10 +12,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from dfc_neuro.kernels._functions import tanh as tanh64
+from dfc_neuro.kernels._njit import njit
 
 # tanh(x)/x on |x| <= 9 as a rational function of x^2: our own fit, weighted least squares iterated
 # to the minimax of the relative error, which is 1.3e-9 before rounding.

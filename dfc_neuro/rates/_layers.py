@@ -8,8 +8,8 @@ of the rates r_j that it reads, and where in W its weights (n_i, n_j) begin.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._blocks import add, multiply, offsets
 from dfc_neuro.rates._elementwise import deviation, inner, options, phi, scale_rows, slope
 

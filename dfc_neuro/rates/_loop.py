@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._elementwise import options
 
 

@@ -7,8 +7,8 @@ the last axis of what has one number a sample, so that loops over them are vecto
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._blocks import add, multiply, offsets, widest
 from dfc_neuro.rates._elementwise import assign, control_step, options
 from dfc_neuro.rates._layers import layer_gains

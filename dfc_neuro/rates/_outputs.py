@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from dfc_neuro.kernels._njit import njit
 from dfc_neuro.rates._elementwise import options
 
 

@@ -16,7 +16,6 @@ from dfc_neuro.errors import EngineError
 from dfc_neuro.rates.rule_text import Separated, read_names, separate
 
 FOLDER = Path(__file__).parent
-USES = tuple(FOLDER / name for name in ("_blocks.py", "_elementwise.py", "_noise.py"))
 
 # what the engine offers to a rule, in the kernel's own coordinates
 POST = {
@@ -176,5 +175,5 @@ def compile_rule(synapse: str, bias: str | None, parameters: dict[str, float],
                 where, f"reads '{name}', which the rate level does not offer",
                 "it offers " + ", ".join(sorted({*POST, *PRE}))
                 + "; engine 'brian' runs the rule on cells that declare more")
-    module = generated.module(source(separated, names), "rule", USES)
+    module = generated.module(source(separated, names), "rule")
     return RuleKernel(module, separated, tuple(names), tuple(float(parameters[n]) for n in names))

@@ -1,6 +1,10 @@
 """Kernels made from a cell's text against Brian2, which runs the same text, and against SciPy."""
 
 import logging
+import math
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -189,3 +193,25 @@ def test_what_is_no_number_stays_none():
     for name in ("exp", "expm1", "exprel", "tanh", "log"):
         assert np.isnan(getattr(functions, name)(np.nan))
     assert np.isnan(functions.log(-1.0)) and functions.exp(-1e4) < 1e-300
+
+
+def test_a_change_in_what_a_kernel_calls_is_no_old_number(repository, workdir, monkeypatch):
+    """Numba by itself looks at the kernel's own file only."""
+    package = shutil.copytree(repository / "dfc_neuro", workdir / "dfc_neuro",
+                              ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("DFC_NEURO_CACHE", str(workdir / "cache"))
+    callee = package / "kernels" / "_functions.py"
+    code = ("import numpy as np; from dfc_neuro.rates._elementwise import deviation; "
+            "zero, out = np.zeros(1), np.empty(1); "
+            "deviation(1, zero, zero, zero + 0.5, out); print(out[0])  # tanh(0.5)")
+
+    def found():
+        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                                    check=True).stdout)
+
+    before = found()
+    text = callee.read_text(encoding="utf-8")
+    callee.write_text(text.replace("grown / (grown + 2.0)", "grown / (grown + 3.0)"),
+                      encoding="utf-8")
+    e = math.e - 1
+    assert [before, found()] == pytest.approx([e / (e + 2), e / (e + 3)], rel=1e-15)

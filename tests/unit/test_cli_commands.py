@@ -156,7 +156,8 @@ def test_run_hands_on_what_was_asked(monkeypatch, workdir):
 def test_doctor_says_what_is_here_and_what_is_missing(monkeypatch):
     code, out, _ = call("doctor")
     assert code == 0 and "all that a run needs is here" in out
-    for name in ("brian2", "numba", "compiler", "threads", "Brian2 target", "models/cells"):
+    for name in ("brian2", "numba", "compiler", "threads", "Brian2 target", "kernel cache",
+                 "models/cells"):
         assert re.search(rf"^{name} +\S", out, flags=re.MULTILINE), name
 
     from dfc_neuro import doctor
