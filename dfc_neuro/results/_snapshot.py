@@ -110,7 +110,7 @@ def check_same(folder: Path, old: Snapshot, new: Snapshot) -> None:
         raise ResultsError(
             str(folder),
             "holds an unfinished run of another description: " + "; ".join(found),
-            "resume it with the same protocol and seed, or start anew with --force",
+            "resume it with the same protocol and seed, or start anew (--force, or delete it)",
         )
 
 
