@@ -9,8 +9,10 @@ import pytest
 
 os.environ["MPLBACKEND"] = "Agg"
 
-# No deadline: a first call compiles. On CI the examples are the same each time.
-hypothesis.settings.register_profile("dfc", deadline=None, derandomize="CI" in os.environ)
+# No times: a first call compiles, a machine may be busy. On CI the examples are the same each time.
+hypothesis.settings.register_profile(
+    "dfc", deadline=None, derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dfc")
 
 

@@ -84,7 +84,7 @@ def test_killed_at_five_moments(data, tmp_path):
         assert cli(data / "tiny.toml", killed, moment) == -signal.SIGKILL
         assert not killed.exists()
         reached.append(commits(killed))
-    assert reached == sorted(reached) and reached[-1] > reached[1]
+    assert reached == sorted(reached) and reached[-1] >= 11
     assert cli(data / "tiny.toml", killed) == 0
     assert_same_numbers(killed, whole)
     assert not killed.with_name("killed.h5.partial").exists()
