@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from dfc_neuro.errors import ResultsError
+from dfc_neuro.errors import BusyError, ResultsError
 from dfc_neuro.results import _snapshot
+from dfc_neuro.results._lock import Lock
 from dfc_neuro.results._provenance import environment
 from dfc_neuro.results._snapshot import Snapshot
 
@@ -41,6 +45,31 @@ def to_resume(
     return found
 
 
+def is_debris(path: Path, folder: Path) -> bool:
+    """Return whether a folder is what a kill left of a run whose file had its name already."""
+    if not path.is_file():
+        return False
+    try:
+        last = _snapshot.newest(folder)
+        if last is None or last.state is None:
+            return True  # nothing to continue from
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("created") == last.header["created"])
+    except (OSError, ResultsError):
+        return False
+
+
+def remove_debris(path: Path) -> None:
+    """Remove what a kill left beside a finished file, unless somebody writes that file anew."""
+    folder = path.with_name(path.name + ".partial")
+    if path.is_file() and folder.is_dir():
+        with contextlib.suppress(BusyError):
+            lock = Lock(folder / "lock", path)
+            if is_debris(path, folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
+
+
 def attribute(key: str, value: Any) -> str | int | float | bool:
     """Return an attribute as a plain Python value."""
     if isinstance(value, np.generic):
@@ -58,4 +87,4 @@ def with_versions(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def now() -> str:
     """Return the time of the day, UTC, as text."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -32,7 +32,7 @@ from dfc_neuro.results._merge import merge
 from dfc_neuro.results._provenance import environment
 from dfc_neuro.results._reader import Result
 from dfc_neuro.results._snapshot import Snapshot
-from dfc_neuro.results._start import attribute, now, to_resume, with_versions
+from dfc_neuro.results._start import attribute, is_debris, now, to_resume, with_versions
 
 Derive = Callable[[Result], Mapping[str, LabelledArray]]
 REMEDY = "free some space or choose another file with -o; --resume continues from the last save"
@@ -89,6 +89,8 @@ class Writer:
         with _format.writing(self.path, "choose another file with -o"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self._folder / "lock", self.path)
+        if is_debris(self.path, self._folder):
+            _snapshot.clean(self._folder, Snapshot({}))
         self._keep = any(self._folder.glob("*.state.h5"))
         try:
             found = to_resume(self.path, self._folder, start, force, resume)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfc_neuro.errors import DiskError, InputError
-from dfc_neuro.results import Result
+from dfc_neuro.results import Result, remove_debris
 from dfc_neuro.statistics import comparison
 from dfc_neuro.sweep._grid import Point, points
 from dfc_neuro.sweep._index import scalars, write_index
@@ -142,6 +142,8 @@ def sweep(
                         + _kept(grid)) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped: {_kept(grid)}") from None
+    for point in grid:
+        remove_debris(point.path)
     name = Path(protocol).name.removesuffix(".toml")
     runs = tuple(Run(point, *outcome[point.path]) for point in grid)
     return Sweep(name, runs, write_index(folder, name))

@@ -10,8 +10,10 @@ import time
 
 import h5py
 import numpy as np
+import pytest
 
-from dfc_neuro.results import Writer
+from dfc_neuro.errors import ResultsError
+from dfc_neuro.results import Writer, remove_debris
 
 RUN = """
     import sys
@@ -120,6 +122,27 @@ def test_interrupted_at_each_step_of_the_disk(tmp_path, monkeypatch):
         try:
             run(path, stop)
         except Killed:
-            if not path.exists() or path.with_name(path.name + ".partial").exists():
+            if not path.exists():
                 run(path)
+            elif path.with_name(path.name + ".partial").exists():
+                with pytest.raises(ResultsError, match="is finished, there is nothing to resume"):
+                    run(path)
         assert _contents(path) == _contents(tmp_path / "whole.h5"), stop
+        assert not path.with_name(path.name + ".partial").exists()
+
+
+def test_debris_goes_and_an_unfinished_run_stays(tmp_path):
+    """A run begun with --force beside a finished file is no debris, whether it goes on or not."""
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    header = {"protocol": "", "model": "", "seed": 1}
+    Writer(path, header).finish()
+    partial.mkdir()
+    remove_debris(path)
+    assert not partial.exists()
+    writer = Writer(path, header, force=True)
+    remove_debris(path)
+    assert partial.exists()
+    writer.checkpoint({"epoch": 1})
+    writer._lock.close()  # as the system does for a process that was killed
+    remove_debris(path)
+    assert Writer(path, header, force=True, resume=True).state == {"epoch": 1}
