@@ -64,6 +64,8 @@ def run(
         If anything in the protocol or its models is wrong; nothing has been written then.
     NumericalError
         If the simulation leaves its bounds.
+    KeyboardInterrupt
+        After Ctrl-C; what was saved is kept.
     """
     resolved = resolve.protocol(protocol, {**(keys or {}), **more}, quick=quick)
     number = 0 if seed is None else int(seed)
@@ -77,10 +79,16 @@ def run(
         "model": tomli_w.dumps(_plain(_model(resolved))),
     }
     began = time.monotonic()
-    if isinstance(resolved, LearningProtocol):
-        _learn(resolved, path, header, number, resume, force, progress)
-    else:
-        _record(resolved, path, header, number, resume, force, progress is True)
+    try:
+        if isinstance(resolved, LearningProtocol):
+            _learn(resolved, path, header, number, resume, force, progress)
+        else:
+            _record(resolved, path, header, number, resume, force, progress is True)
+    except KeyboardInterrupt:
+        if path.with_name(path.name + ".partial").exists():
+            raise KeyboardInterrupt(
+                "stopped; the same command with --resume goes on from the last save") from None
+        raise
     log.info("ran %s in %.1f s", resolved.name, time.monotonic() - began)
     return Result(path)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -128,17 +129,39 @@ def run_all(made: Iterable[Task], outcomes: dict[tuple[str, str], Outcome], work
     """Run tasks in processes of their own, the long ones first; note what became of each."""
     order = sorted(made, key=lambda t: list(EXPERIMENTS).index(t.protocol)
                    if t.protocol in EXPERIMENTS else -1, reverse=True)
+    others = active_children()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(work, task) for task in order]):
-            task, wrong = future.result()
-            outcome = outcomes[task.rule, task.protocol]
-            if wrong:
-                outcome.reason = wrong
-            else:
-                outcome.paths.append(task.out)
-            told(task)
+        try:
+            for future in as_completed(_submitted(pool, order)):
+                task, wrong = future.result()
+                outcome = outcomes[task.rule, task.protocol]
+                if wrong:
+                    outcome.reason = wrong
+                else:
+                    outcome.paths.append(task.out)
+                told(task)
+        except BaseException:  # Ctrl-C above all: what is begun or waits is not worth waiting for
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                if process not in others:
+                    process.terminate()
+            raise
     for outcome in outcomes.values():
         outcome.paths.sort()
+
+
+def _submitted(pool: ProcessPoolExecutor, order: Iterable[Task]) -> list[Future[tuple[Task, str]]]:
+    """Submit tasks to processes that Ctrl-C does not reach: to end them is for this one.
+
+    A terminal sends SIGINT to all of them. They inherit that it is blocked, and it arrives here
+    once they are started.
+    """
+    resource_tracker.ensure_running()  # or its start would unblock it
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return [pool.submit(work, task) for task in order]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def named(rules: Iterable[str | Path]) -> dict[str, Rule]:

@@ -28,26 +28,45 @@ def half_done(process, folder):
     return bool(list(folder.glob("results/*.h5")))
 
 
-@pytest.mark.parametrize("when", [starting, half_done])
-def test_ctrl_c_ends_in_one_line(when, data, tmp_path):
-    """A terminal sends SIGINT to every process of the command."""
-    command = [Path(sys.executable).with_name("dfc-neuro"), "sweep", data / "tiny.toml", "--set",
-               "method=bp", "--seeds", "150", "--workers", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def interrupted(words, folder, when):
+    """Run a command and press Ctrl-C: a terminal sends SIGINT to every process of it.
+
+    Returns what stands before its last line, a progress bar, and that line.
+    """
+    process = subprocess.Popen([Path(sys.executable).with_name("dfc-neuro"), *words], cwd=folder,
+                               start_new_session=True, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     until = time.monotonic() + 100
-    while not when(process, tmp_path) and time.monotonic() < until:
+    while not when(process, folder) and time.monotonic() < until:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     out, said = process.communicate(timeout=100)
-    kept = len(list(tmp_path.glob("results/*.h5")))
     assert process.returncode == 130 and out == "", said
+    assert not [p for p in psutil.process_iter() if _of(p, process.pid)]
     bar, _, message = said.strip().rpartition("\n")
+    return [line for line in bar.replace("\r", "\n").split("\n") if line.strip()], message
+
+
+@pytest.mark.parametrize("when", [starting, half_done])
+def test_ctrl_c_ends_in_one_line(when, data, tmp_path):
+    bar, message = interrupted(["sweep", data / "tiny.toml", "--set", "method=bp", "--seeds", "150",
+                                "--workers", "1"], tmp_path, when)
+    kept = len(list(tmp_path.glob("results/*.h5")))
     assert message == (f"dfc-neuro: stopped: {kept} of 150 runs are finished and kept, and the "
                        "same command goes on")
-    assert all(line.strip().startswith("sweep:") for line in bar.replace("\r", "\n").split("\n")
-               if line.strip())
-    assert not [p for p in psutil.process_iter() if _of(p, process.pid)]
+    assert all(line.strip().startswith("sweep:") for line in bar)
+
+
+def begun(process, folder):
+    return bool(list(folder.glob("results/compare/runs/*.partial")))
+
+
+@pytest.mark.parametrize("when", [starting, begun])
+def test_ctrl_c_ends_a_comparison(when, tmp_path):
+    """And not only after the runs that were begun, or all."""
+    bar, message = interrupted(["compare", "hebb", "--quick", "--workers", "2"], tmp_path, when)
+    assert message == "dfc-neuro: stopped"
+    assert bar[0] == "4 runs in 2 processes" and all("/4 [" in line for line in bar[1:]), bar
 
 
 def _of(process, session):

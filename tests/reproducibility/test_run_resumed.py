@@ -128,7 +128,7 @@ def test_another_seed_or_protocol_is_not_resumed(data, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_final", broken)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="with --resume goes on"):
             run(data / "tiny.toml", out=path, keys={"method": "bp"}, progress=False)
     before = {p.name: p.read_bytes() for p in path.with_name("run.h5.partial").glob("*.h5")}
     for change in ({"seed": 1, "keys": {"method": "bp"}},
