@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context, resource_tracker
 from pathlib import Path
@@ -153,15 +153,13 @@ def run_all(made: Iterable[Task], outcomes: dict[tuple[str, str], Outcome], work
 def _submitted(pool: ProcessPoolExecutor, order: Iterable[Task]) -> list[Future[tuple[Task, str]]]:
     """Submit tasks to processes that Ctrl-C does not reach: to end them is for this one.
 
-    A terminal sends SIGINT to all of them. They inherit that it is blocked, and it arrives here
-    once they are started.
+    A terminal sends SIGINT to all of them. They inherit that it is blocked from the thread that
+    starts them, while the main one waits and can be interrupted.
     """
-    resource_tracker.ensure_running()  # or its start would unblock it
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return [pool.submit(work, task) for task in order]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    resource_tracker.ensure_running()  # or its start, in that thread, would unblock it
+    with ThreadPoolExecutor(1, initializer=signal.pthread_sigmask,
+                            initargs=(signal.SIG_BLOCK, {signal.SIGINT})) as thread:
+        return thread.submit(lambda: [pool.submit(work, task) for task in order]).result()
 
 
 def named(rules: Iterable[str | Path]) -> dict[str, Rule]:

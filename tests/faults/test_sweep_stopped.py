@@ -20,8 +20,10 @@ LARGE = {"schedule.epochs": 1, "schedule.before": {}, "schedule.epoch": ["contro
 
 
 def starting(process, folder):
-    return any("spawn_main" in " ".join(child.cmdline())
-               for child in psutil.Process(process.pid).children())
+    with contextlib.suppress(psutil.NoSuchProcess):  # of a child that has ended meanwhile
+        return any("spawn_main" in " ".join(child.cmdline())
+                   for child in psutil.Process(process.pid).children())
+    return False
 
 
 def half_done(process, folder):
@@ -42,7 +44,11 @@ def interrupted(words, folder, when):
     os.killpg(process.pid, signal.SIGINT)
     out, said = process.communicate(timeout=100)
     assert process.returncode == 130 and out == "", said
-    assert not [p for p in psutil.process_iter() if _of(p, process.pid)]
+    until = time.monotonic() + 20  # Python's own helpers end a moment after what they help
+    while (left := [p for p in psutil.process_iter() if _of(p, process.pid)]) \
+            and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not left
     bar, _, message = said.strip().rpartition("\n")
     return [line for line in bar.replace("\r", "\n").split("\n") if line.strip()], message
 
