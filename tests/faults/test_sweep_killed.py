@@ -60,6 +60,12 @@ def check(done, serial):
             np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+def is_worker(process):
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
 def when_half_are_done(folder, act):
     """Call `act` in another thread once half of the runs have ended; return the thread."""
     def watch():
@@ -77,7 +83,7 @@ def test_a_worker_killed_half_way_loses_nothing(data, serial, tmp_path):
     killed = []
 
     def kill():
-        workers = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+        workers = [p for p in psutil.Process().children() if is_worker(p)]
         killed.append(len(list(tmp_path.glob("*.h5"))))
         os.kill(workers[0].pid, signal.SIGKILL)
 
