@@ -15,7 +15,7 @@ from dfc_neuro.errors import EngineError
 from dfc_neuro.files import resolve
 from dfc_neuro.files.protocols import LearningProtocol, Protocol
 from dfc_neuro.measures import check_measures, measures
-from dfc_neuro.results import Result, Writer, default_path
+from dfc_neuro.results import Result, Writer, default_path, partial_folder
 
 log = logging.getLogger(__name__)
 TOLD = ("summary", "references", "departures")  # of a file; they change no number
@@ -85,7 +85,7 @@ def run(
         else:
             _record(resolved, path, header, number, resume, force, progress is True)
     except KeyboardInterrupt:
-        if path.with_name(path.name + ".partial").exists():
+        if partial_folder(path).exists():
             raise KeyboardInterrupt(
                 "stopped; the same command with --resume goes on from the last save") from None
         raise

@@ -15,6 +15,7 @@ import numpy as np
 from dfc_neuro.errors import ResultsError, near
 from dfc_neuro.results._format import NO_COORDINATE, SCHEMA
 from dfc_neuro.results._labelled import Group, LabelledArray, UnknownNameError
+from dfc_neuro.results._snapshot import partial_folder
 
 
 class Result:
@@ -108,7 +109,7 @@ def _explain(path: Path, error: BaseException) -> ResultsError:
     """Say what is wrong with a file that cannot be read."""
     where = str(path)
     if not path.exists():
-        if path.with_name(path.name + ".partial").is_dir():
+        if partial_folder(path).is_dir():
             return ResultsError(where, "is an unfinished run", "run it again with --resume")
         return ResultsError(where, "no such file", "dfc-neuro run PROTOCOL writes one")
     if path.is_dir():

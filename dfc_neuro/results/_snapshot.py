@@ -49,6 +49,11 @@ class Snapshot:
     state: dict[str, Any] | None = None
 
 
+def partial_folder(path: Path) -> Path:
+    """Return where the data of a result file are until its run ends."""
+    return path.with_name(path.name + ".partial")
+
+
 def write(folder: Path, snapshot: Snapshot) -> None:
     """Write a state file durably; from then on the commit counts."""
     final = folder / f"{snapshot.number:06d}.state.h5"

@@ -61,7 +61,7 @@ def is_debris(path: Path, folder: Path) -> bool:
 
 def remove_debris(path: Path) -> None:
     """Remove what a kill left beside a finished file, unless somebody writes that file anew."""
-    folder = path.with_name(path.name + ".partial")
+    folder = _snapshot.partial_folder(path)
     if path.is_file() and folder.is_dir():
         with contextlib.suppress(BusyError):
             lock = Lock(folder / "lock", path)

@@ -80,7 +80,7 @@ class Writer:
         self.state: dict[str, Any] | None = None
         if not self.path.name:
             raise ResultsError(str(path), "is a folder", "give the name of a file with -o")
-        self._folder = self.path.with_name(self.path.name + ".partial")
+        self._folder = _snapshot.partial_folder(self.path)
         self._began = time.monotonic()
         self._files: dict[str, _format.NewFile] = {}
         self._open = False
