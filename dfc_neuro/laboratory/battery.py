@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import active_children, get_context, resource_tracker
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 from dfc_neuro.errors import DfcNeuroError, InputError
 from dfc_neuro.files.load import load
 from dfc_neuro.files.schema import Rule
+from dfc_neuro.processes import started_apart
 
 # protocol: its figure
 EXPERIMENTS = {
@@ -132,7 +132,8 @@ def run_all(made: Iterable[Task], outcomes: dict[tuple[str, str], Outcome], work
     others = active_children()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
-            for future in as_completed(_submitted(pool, order)):
+            futures = started_apart(lambda: [pool.submit(work, task) for task in order])
+            for future in as_completed(futures):
                 task, wrong = future.result()
                 outcome = outcomes[task.rule, task.protocol]
                 if wrong:
@@ -148,18 +149,6 @@ def run_all(made: Iterable[Task], outcomes: dict[tuple[str, str], Outcome], work
             raise
     for outcome in outcomes.values():
         outcome.paths.sort()
-
-
-def _submitted(pool: ProcessPoolExecutor, order: Iterable[Task]) -> list[Future[tuple[Task, str]]]:
-    """Submit tasks to processes that Ctrl-C does not reach: to end them is for this one.
-
-    A terminal sends SIGINT to all of them. They inherit that it is blocked from the thread that
-    starts them, while the main one waits and can be interrupted.
-    """
-    resource_tracker.ensure_running()  # or its start, in that thread, would unblock it
-    with ThreadPoolExecutor(1, initializer=signal.pthread_sigmask,
-                            initargs=(signal.SIG_BLOCK, {signal.SIGINT})) as thread:
-        return thread.submit(lambda: [pool.submit(work, task) for task in order]).result()
 
 
 def named(rules: Iterable[str | Path]) -> dict[str, Rule]:

@@ -9,9 +9,8 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from distributed.scheduler import KilledWorker
 from tqdm.auto import tqdm
 
 from dfc_neuro.errors import DfcNeuroError, DiskError, InputError
+from dfc_neuro.processes import started_apart
 from dfc_neuro.rates import threads
 from dfc_neuro.sweep._grid import Point
 from dfc_neuro.sweep._work import TOPIC, Task, work
@@ -100,23 +100,12 @@ def _client(scheduler: str | None, workers: int | None, most: int) -> Iterator[C
 
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[LocalCluster]:
-    """Start processes that Ctrl-C does not reach: to end them is for this one.
-
-    A terminal sends SIGINT to all of them.  They inherit that it is blocked from the thread that
-    starts them, while the main one waits and can be interrupted.
-    """
-    resource_tracker.ensure_running()  # or its start, in that thread, would unblock it
-    with ThreadPoolExecutor(1, initializer=_block_interrupts) as thread:
-        starting = thread.submit(
-            LocalCluster, n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
-            host="127.0.0.1", silence_logs=logging.ERROR, dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})  # of its status, any free port
-        try:
-            starting.result()
-        except KeyboardInterrupt:
-            starting.result().close()
-            raise
-    with starting.result() as cluster:
+    """Start a cluster of processes that Ctrl-C does not reach, and end it."""
+    start = partial(
+        LocalCluster, n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+        host="127.0.0.1", silence_logs=logging.ERROR, dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"})  # of its status, any free port
+    with started_apart(start, LocalCluster.close) as cluster:
         try:
             yield cluster
         except BaseException:
@@ -127,10 +116,6 @@ def _local_cluster(workers: int) -> Iterator[LocalCluster]:
 async def _end_soon(cluster: LocalCluster) -> None:
     """End the workers; the runs that they are at may be cut off."""
     await asyncio.gather(*(nanny.close(timeout=1) for nanny in cluster.workers.values()))
-
-
-def _block_interrupts() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 @contextmanager
